@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` (the main job on the embedded cloud) and `make test` (every check).
+# Both set up all they need; nothing is expected but Python 3.11-3.13, git and make.
+
+# The newest supported Python that really starts (a version manager's shim may exist and fail).
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+BIN := .venv/bin
+ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready
+PATHS := functions layers/core cli local jobs tests benchmarks
+
+.PHONY: demo test setup local-up local-down format lint types clean
+
+setup: .venv/.ready $(ENVS)
+
+demo: setup
+	$(BIN)/ratchet demo
+
+test: setup lint types
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+local-up: setup
+	$(BIN)/ratchet local up
+
+local-down: setup
+	$(BIN)/ratchet local down
+
+bench-%: setup
+	$(BIN)/python benchmarks/$(subst -,_,$*).py
+
+clean:
+	rm -rf .aws-sam .ratchet .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/.ready: requirements/tools.txt pyproject.toml | python-found
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.envs/%/.ready: requirements/%.txt | python-found
+	$(PYTHON) -m venv --clear .envs/$*
+	.envs/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$*.txt
+	touch $@
+
+.PHONY: python-found
+python-found:
+	@test -n "$(PYTHON)" || { echo "Ratchet needs Python 3.11, 3.12 or 3.13 on the path (or: make PYTHON=/path/to/python3.13 ...). Found none that starts."; exit 1; }
