@@ -26,7 +26,9 @@ class Host(Protocol):
     def client(self, scope: Scope, service: str, role_arn: str) -> Any:
         """A boto3 client that acts as the role: what the role may not do fails with AccessDenied."""
 
-    def emit(self, scope: Scope, source: str, detail_type: str, resources: Sequence[str], detail: Mapping[str, Any]) -> None:
+    def emit(
+        self, scope: Scope, source: str, detail_type: str, resources: Sequence[str], detail: Mapping[str, Any]
+    ) -> None:
         """Puts an event of an AWS service on the account's default event bus."""
 
     def log(self, scope: Scope, group: str, stream: str, lines: Sequence[str]) -> None:

@@ -1,0 +1,1 @@
+"""The world behind ports: DynamoDB, S3, SageMaker, Step Functions, EventBridge, DuckDB."""

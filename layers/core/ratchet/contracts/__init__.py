@@ -1,0 +1,1 @@
+"""What passes between states, functions and people, as frozen pydantic models."""

@@ -1,0 +1,76 @@
+"""The ingest workflow: from an S3 event to a verdict."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from ratchet.contracts.base import Contract, Finding, ForeignContract
+from ratchet.contracts.run import Announcement
+
+
+class S3Bucket(ForeignContract):
+    """`detail.bucket` of an S3 event on EventBridge."""
+
+    name: str
+
+
+class S3Object(ForeignContract):
+    """`detail.object`; keys are not URL-encoded on EventBridge."""
+
+    key: str
+    size: int = 0
+    etag: str = ""
+    version_id: str = Field(alias="version-id")
+
+
+class ObjectCreatedDetail(ForeignContract):
+    """`detail` of "Object Created"."""
+
+    bucket: S3Bucket
+    object: S3Object
+
+
+class ObjectCreatedEvent(ForeignContract):
+    """The EventBridge event "Object Created" of a versioned bucket, as the ingest execution receives it."""
+
+    id: str
+    time: str
+    detail: ObjectCreatedDetail
+
+
+class VerdictOutcome(StrEnum):
+    """What becomes of an object version."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    DUPLICATE = "DUPLICATE"  # the same bytes were judged before under the same contract
+
+
+class ValidateDataResult(Contract):
+    """The verdict on an object version; a rejection is an answer, not an error."""
+
+    outcome: VerdictOutcome
+    pipeline: str
+    upload_id: str
+    verdict_id: str
+    rows: int = 0
+    bad_rows: int = 0
+    finding: Finding | None = None  # set when rejected
+    report_uri: str | None = None
+    announcement: Announcement
+
+
+class StartRunRequest(Contract):
+    """Every trigger's one door: starts a run if the pipeline is behind and unowned, or when forced."""
+
+    pipeline: str
+    reason: str  # upload | schedule | manual | event | reconcile | retry
+    forced: bool = False
+
+
+class StartRunResult(Contract):
+    """The run started, or why none was."""
+
+    started: bool
+    run_id: str | None = None
+    because: str

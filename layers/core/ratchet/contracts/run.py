@@ -1,0 +1,231 @@
+"""The retrain workflow: what each state hands to the next."""
+
+from enum import StrEnum
+
+from ratchet.contracts.base import Contract, Finding, PipelineName, S3Uri, Sha256
+
+
+class RunOutcome(StrEnum):
+    """How a run ended; all but FAILED are final for its run key."""
+
+    DEPLOYED = "DEPLOYED"
+    REFUSED = "REFUSED"
+    NOTHING_TO_DO = "NOTHING_TO_DO"
+    FAILED = "FAILED"
+
+
+class Run(Contract):
+    """A claim on a pipeline: the retrain execution's input, carried whole through every state as `$.run`."""
+
+    pipeline: PipelineName
+    run_id: str  # also the execution's name: <pipeline>-g<fence>
+    fence: int
+    reason: str  # upload | schedule | manual | event | reconcile | retry
+    forced: bool = False
+    settle_seconds: int = 0
+
+
+class Candidate(Contract):
+    """One hyperparameter set to train, or trained already (`model_uri` is then set)."""
+
+    name: str  # c1, c2, …
+    key: Sha256  # step key
+    job_name: str  # training job name without its retry suffix
+    hyperparameters: dict[str, str]  # as SageMaker takes them, the two sagemaker_* script-mode entries included
+    output_uri: S3Uri  # S3OutputPath
+    training_job_name: str | None = None
+    model_uri: S3Uri | None = None
+    validation_score: float | None = None
+
+
+class Champion(Contract):
+    """The model that serves; `null` in the state until a first one is deployed."""
+
+    run_id: str
+    model_name: str
+    model_uri: S3Uri
+    image_uri: str
+    endpoint_name: str
+    endpoint_config_name: str
+    model_package_arn: str | None = None
+    trained_until: str | None = None  # newest timestamp the model was fitted on, ISO 8601
+    score: float  # the gate metric on its own run's holdout
+
+
+class CheckIdempotencyRequest(Contract):
+    """Asks what of this run's work is new."""
+
+    run: Run
+    execution_arn: str
+
+
+class PreprocessPlan(Contract):
+    """The Glue step: where its output stands, and the arguments it runs with."""
+
+    key: Sha256
+    known: bool  # the output exists already: the run starts at training
+    output_uri: S3Uri  # ends in /
+    script_uri: S3Uri
+    arguments: dict[str, str]
+
+
+class TrainPlan(Contract):
+    """The training step: candidates to train now, and those whose model exists."""
+
+    image_uri: str
+    train_uri: S3Uri
+    validation_uri: S3Uri
+    definition_uri: S3Uri
+    max_runtime_seconds: int
+    candidates: tuple[Candidate, ...]  # to train
+    reused: tuple[Candidate, ...] = ()
+
+
+class RunPlan(Contract):
+    """Check Idempotency's answer: nothing to do, or every identity the run needs."""
+
+    outcome: str  # NEW_WORK | NOTHING_TO_DO
+    because: str  # one sentence for people
+    snapshot_id: Sha256 | None = None
+    definition_id: Sha256 | None = None
+    work_seq: int = 0
+    uploads: int = 0
+    preprocess: PreprocessPlan | None = None
+    train: TrainPlan | None = None
+    champion: Champion | None = None
+
+
+class TrainingResult(Contract):
+    """What the Train Candidate state keeps of DescribeTrainingJob."""
+
+    training_job_name: str
+    model_uri: S3Uri
+    metrics: tuple[dict[str, object], ...]  # FinalMetricDataList
+    billable_seconds: int
+
+
+class SelectCandidateRequest(Contract):
+    """The plan and the training results, in the order of `plan.train.candidates`."""
+
+    run: Run
+    plan: RunPlan
+    trained: tuple[TrainingResult, ...]
+
+
+class ModelToScore(Contract):
+    """One model for batch transform over the holdout."""
+
+    role: str  # candidate | champion
+    model_name: str
+    job_name: str  # transform job name without its retry suffix
+    output_uri: S3Uri  # ends in /
+
+
+class Selection(Contract):
+    """The best candidate on the validation split, and what to score on the holdout."""
+
+    candidate: Candidate
+    model_name: str
+    image_uri: str
+    environment: dict[str, str]  # of the serving container
+    holdout_uri: S3Uri  # ends in /
+    models_to_score: tuple[ModelToScore, ...]
+
+
+class EvaluateModelRequest(Contract):
+    """Everything the judge needs; the scores themselves stand in S3."""
+
+    run: Run
+    plan: RunPlan
+    selection: Selection
+
+
+class Evaluation(Contract):
+    """The gate's verdict. The full decision document is at `decision_uri`."""
+
+    outcome: str  # PROMOTE | REFUSE
+    metric: str
+    candidate: float
+    champion: float | None
+    naive: float | None
+    threshold: float
+    sentence: str
+    finding: Finding | None  # set when refused
+    decision_uri: S3Uri
+    trained_until: str | None = None
+
+
+class DeployEndpointRequest(Contract):
+    """Deploys the candidate; the task token is answered by resume_deployment."""
+
+    run: Run
+    selection: Selection
+    task_token: str
+
+
+class DeploymentResult(Contract):
+    """The endpoint serves the wanted configuration."""
+
+    endpoint_name: str
+    endpoint_config_name: str
+    seconds: float
+
+
+class VerifyEndpointRequest(Contract):
+    """Asks the endpoint for rows whose answer the judge saw."""
+
+    run: Run
+    selection: Selection
+    deployment: DeploymentResult
+
+
+class Verification(Contract):
+    """Golden predictions agreed; latencies in milliseconds, seen from the function."""
+
+    rows: int
+    largest_difference: float
+    latency_p50_ms: float
+    latency_max_ms: float
+
+
+class TaskError(Contract):
+    """What Catch writes to `$.error`, renamed to snake case by the state's input."""
+
+    error: str
+    cause: str
+
+
+class CloseRunRequest(Contract):
+    """Ends a run: promotes under the fence, records, releases the pipeline, starts the next run if there is work."""
+
+    run: Run
+    execution_arn: str
+    outcome: RunOutcome
+    plan: RunPlan | None = None
+    selection: Selection | None = None
+    evaluation: Evaluation | None = None
+    deployment: DeploymentResult | None = None
+    verification: Verification | None = None
+    model_package_arn: str | None = None
+    error: TaskError | None = None
+
+
+class Announcement(Contract):
+    """The detail of every event on the custom bus; notify writes the message for people from it."""
+
+    pipeline: str
+    subject: str  # one line: "traffic: model deployed"
+    sentence: str
+    finding: Finding | None = None  # set on rejections, refusals and failures
+    run_id: str | None = None
+    upload_key: str | None = None
+    numbers: dict[str, float] = {}
+    links: dict[str, str] = {}  # label -> S3 URI or command
+
+
+class CloseRunResult(Contract):
+    """How the run was closed."""
+
+    outcome: RunOutcome
+    announcement: Announcement
+    next_run_id: str | None = None

@@ -1,0 +1,61 @@
+"""The API between Python and the state machines: a class name here is what Retry and Catch match."""
+
+
+class RatchetError(Exception):
+    """Everything Ratchet raises on purpose."""
+
+
+class CallerError(RatchetError):
+    """The caller is wrong: the same call will fail again, so it is never retried."""
+
+
+class BusyError(RatchetError):
+    """The world is busy: the same call may succeed later, so it is retried with back-off."""
+
+
+class BrokenError(RatchetError):
+    """We are broken: caught, recorded and alarmed."""
+
+
+class EventInvalidError(CallerError):
+    """The event does not have the shape of its contract."""
+
+
+class DefinitionInvalidError(CallerError):
+    """A pipeline definition breaks the schema or a bound that AWS would refuse later."""
+
+
+class PipelineUnknownError(CallerError):
+    """No definition was ever applied for the pipeline."""
+
+
+class ObjectMissingError(CallerError):
+    """An object version the event names is not there."""
+
+
+class StaleRunError(CallerError):
+    """The run no longer owns its pipeline: another claim came after it."""
+
+
+class DependencyBusyError(BusyError):
+    """AWS throttles or is not ready yet (an endpoint still updating, a capacity shortage)."""
+
+
+class ScoringIncompleteError(BrokenError):
+    """Batch transform answered some holdout rows twice or not at all."""
+
+
+class EndpointFailedError(BrokenError):
+    """The endpoint could not be created."""
+
+
+class EndpointRolledBackError(BrokenError):
+    """SageMaker put the endpoint back on its old configuration."""
+
+
+class PredictionMismatchError(BrokenError):
+    """The endpoint's answers differ from what the judge saw for the same rows."""
+
+
+class StepOutputMissingError(BrokenError):
+    """A step reported success but its output is not where it belongs."""

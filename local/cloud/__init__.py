@@ -1,0 +1,1 @@
+"""MiniStack as the embedded cloud: launcher, adapter to our engines, and repairs."""

@@ -1,0 +1,40 @@
+"""Where one embedded cloud listens, keeps its state, and finds its interpreters."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MINISTACK_VERSION = "1.5.33"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """One instance of the embedded cloud; its state folder is its identity."""
+
+    port: int
+    state: Path
+    account: str = "000000000000"
+    region: str = "us-east-1"
+    lambda_python: Path = REPOSITORY / ".envs/lambda/bin/python"
+    training_python: Path = REPOSITORY / ".envs/training/bin/python"
+    glue_python: Path = REPOSITORY / ".envs/glue/bin/python"
+
+    @property
+    def endpoint_url(self) -> str:
+        """The one URL of every service."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid_file(self) -> Path:
+        """Locked by the running server for as long as it lives, and holding its process id."""
+        return self.state / "cloud.pid"
+
+    @property
+    def started_file(self) -> Path:
+        """What the server last started with (JSON: port, account, region, version, since)."""
+        return self.state / "cloud.json"
+
+    @property
+    def log_file(self) -> Path:
+        """The server's output since its last start."""
+        return self.state / "cloud.log"
