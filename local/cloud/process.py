@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
 from local.cloud.settings import REPOSITORY, CloudSettings
@@ -104,6 +105,7 @@ class Cloud:
             "ca_bundle": _certificates(),
         }.items():
             core.set_config_variable(name, value)
+        core.set_default_client_config(Config(proxies={}))
         return _Session(self.endpoint_url, core)
 
     def client(self, service: str, **options: Any) -> Any:
@@ -183,10 +185,8 @@ class Cloud:
     def _aws_file(self, name: str) -> Path:
         """An AWS configuration file of this cloud's own: some tools insist on a profile that exists."""
         settings = self.settings
-        text = {
-            "config": f"[default]\nregion = {settings.region}\n",
-            "credentials": f"[default]\naws_access_key_id = {settings.account}\naws_secret_access_key = {_SECRET_KEY}\n",
-        }[name]
+        keys = f"aws_access_key_id = {settings.account}\naws_secret_access_key = {_SECRET_KEY}\n"
+        text = "[default]\n" + {"config": f"region = {settings.region}\n", "credentials": keys}[name]
         path = settings.state / "aws" / name
         if not path.exists() or path.read_text() != text:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,10 +201,10 @@ class _Session(boto3.Session):
         super().__init__(botocore_session=core)
         self._endpoint_url = endpoint_url
 
-    def client(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+    def client(self, *args: Any, **options: Any) -> Any:
         return super().client(*args, **{"endpoint_url": self._endpoint_url, **options})
 
-    def resource(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+    def resource(self, *args: Any, **options: Any) -> Any:
         return super().resource(*args, **{"endpoint_url": self._endpoint_url, **options})
 
 

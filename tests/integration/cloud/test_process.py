@@ -157,7 +157,6 @@ def test_sessions_and_subprocesses_ignore_the_callers_aws_settings(
     environment = {**os.environ, **cloud.environment()}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "arn:aws:iam::000000000000:root"
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert cloud.client("sts").get_caller_identity()["Account"] == "000000000000"
 
 
