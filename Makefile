@@ -42,9 +42,10 @@ bench-%: setup
 clean:
 	rm -rf .aws-sam .ratchet .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/.ready: requirements/tools.txt pyproject.toml | python-found
+.venv/.ready: requirements/tools.txt requirements/samples.txt pyproject.toml | python-found
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r requirements/samples.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
