@@ -59,3 +59,7 @@ class PredictionMismatchError(BrokenError):
 
 class StepOutputMissingError(BrokenError):
     """A step reported success but its output is not where it belongs."""
+
+
+class SettingsMissingError(BrokenError):
+    """An environment variable the function needs is not set."""

@@ -1,0 +1,135 @@
+"""What use cases need of the world outside; adapters implement it, and each has a fake."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from ratchet.contracts.run import Announcement, DeploymentResult, Run
+from ratchet.domain.definition import DeploySection
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """One version of an object, as S3 lists it."""
+
+    key: str
+    version_id: str
+    modified: datetime
+    size: int
+
+
+class ObjectStore(Protocol):
+    """S3 by URI. A missing object raises ObjectMissingError, throttling DependencyBusyError."""
+
+    def read(self, uri: str) -> bytes: ...
+
+    def read_json(self, uri: str) -> Any: ...
+
+    def lines(self, uri: str) -> Iterator[str]:
+        """The object's lines without their ends, streamed; empty ones are left out."""
+        ...
+
+    def write_json(self, uri: str, document: object) -> None:
+        """Writes canonical JSON."""
+        ...
+
+    def exists(self, uri: str) -> bool: ...
+
+    def list(self, prefix_uri: str) -> list[str]:
+        """The URIs under a prefix, in order."""
+        ...
+
+    def versions(self, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
+        """Every object version under a prefix, delete markers left out."""
+        ...
+
+    def head(self, bucket: str, key: str, version_id: str) -> ObjectVersion: ...
+
+    def download(self, bucket: str, key: str, version_id: str, path: Path) -> ObjectVersion: ...
+
+    def upload(self, path: Path, uri: str) -> None: ...
+
+
+class ExecutionStatus(StrEnum):
+    """Of an execution; UNKNOWN when Step Functions never heard of it."""
+
+    RUNNING = "RUNNING"
+    ENDED = "ENDED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Workflow(Protocol):
+    """The two state machines."""
+
+    def retrain_execution_arn(self, run_id: str) -> str: ...
+
+    def start_retrain(self, run: Run) -> None:
+        """Starts the execution named after the run; one that exists already counts as started."""
+        ...
+
+    def start_ingest(self, name: str, event: dict[str, Any]) -> None: ...
+
+    def status(self, execution_arn: str) -> ExecutionStatus: ...
+
+    def task_succeeded(self, token: str, result: DeploymentResult) -> None:
+        """A token already answered or timed out is no error."""
+        ...
+
+    def task_failed(self, token: str, error: str, cause: str) -> None:
+        """A token already answered or timed out is no error."""
+        ...
+
+
+@dataclass(frozen=True)
+class EndpointDescription:
+    """What DescribeEndpoint says; `config_name` is the live one."""
+
+    name: str
+    config_name: str
+    status: str  # InService | Creating | Updating | RollingBack | Failed | …
+    failure_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of the endpoint, with the time it took as seen from here."""
+
+    body: Any
+    milliseconds: float
+
+
+class Endpoints(Protocol):
+    """SageMaker's models in service. What is in progress or throttled raises DependencyBusyError."""
+
+    def describe(self, name: str) -> EndpointDescription | None: ...
+
+    def ensure_config(self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str]) -> None: ...
+
+    def create(self, name: str, config_name: str, tags: dict[str, str]) -> None: ...
+
+    def update(self, name: str, config_name: str) -> None: ...
+
+    def delete(self, name: str) -> None: ...
+
+    def predict(self, name: str, record: dict[str, Any]) -> Prediction: ...
+
+
+class Publisher(Protocol):
+    """The custom event bus."""
+
+    def announce(self, detail_type: str, announcement: Announcement) -> None: ...
+
+
+class Topic(Protocol):
+    """People's mailbox."""
+
+    def publish(self, subject: str, message: str, attributes: Iterable[tuple[str, str]] = ()) -> None: ...
+
+
+class Clock(Protocol):
+    """Now, with a zone."""
+
+    def __call__(self) -> datetime: ...

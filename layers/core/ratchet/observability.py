@@ -1,0 +1,84 @@
+"""Logs, traces and metrics, and the one way a function is entered."""
+
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
+from typing import Any, Protocol, TypeVar
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ratchet.domain.errors import EventInvalidError
+from ratchet.settings import on_lambda
+
+logger = Logger()
+tracer = Tracer(patch_modules=["botocore"])
+metrics = Metrics(namespace="Ratchet")
+
+_KEYS = ("pipeline", "run_id", "reason", "execution_arn")
+
+RequestT = TypeVar("RequestT")
+UseCaseT = TypeVar("UseCaseT")
+UseCaseT_contra = TypeVar("UseCaseT_contra", contravariant=True)
+
+
+class LambdaHandler(Protocol[UseCaseT_contra]):
+    """What the Lambda service calls; a test hands over its own use case."""
+
+    def __call__(
+        self, event: dict[str, Any], context: LambdaContext, *, use_case: UseCaseT_contra | None = None
+    ) -> Any: ...
+
+
+def doorway(
+    request: Any, build: Callable[[], UseCaseT]
+) -> Callable[[Callable[[RequestT, UseCaseT], BaseModel | None]], LambdaHandler[UseCaseT]]:
+    """Turns `body(request, use_case) -> result` into a Lambda handler.
+
+    The event is parsed into `request` (a contract, or a union of contracts), the use case is built once per
+    container, during the init phase on Lambda, and the result is dumped as JSON. Raises EventInvalidError naming the
+    first field that is wrong.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(request)
+    build_once = cache(build)
+
+    def decorate(body: Callable[[RequestT, UseCaseT], BaseModel | None]) -> LambdaHandler[UseCaseT]:
+        @wraps(body)
+        def handler(event: dict[str, Any], _context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
+            parsed = parse(adapter, event)
+            logger.append_keys(**dict(business_keys(parsed)))
+            result = body(parsed, build_once() if use_case is None else use_case)
+            return None if result is None else result.model_dump(mode="json")
+
+        if on_lambda():
+            build_once()
+        traced = tracer.capture_lambda_handler(handler, capture_response=False)
+        measured = metrics.log_metrics(traced, capture_cold_start_metric=True)
+        entered: LambdaHandler[UseCaseT] = logger.inject_lambda_context(measured, clear_state=True)
+        return entered
+
+    return decorate
+
+
+def parse(adapter: TypeAdapter[Any], event: object) -> Any:
+    """The event as its contract."""
+    try:
+        return adapter.validate_python(event)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the event itself"
+        raise EventInvalidError(f"{field}: {first['msg']} ({error.error_count()} wrong in {error.title})") from error
+
+
+def business_keys(request: object) -> Iterator[tuple[str, str]]:
+    """The keys every log line of the invocation carries, wherever the request holds them."""
+    for holder in (request, getattr(request, "run", None)):
+        for key in _KEYS:
+            if isinstance(value := getattr(holder, key, None), str):
+                yield key, value
+
+
+def count(metric: str, pipeline: str) -> None:
+    """Counts one business outcome of a pipeline; the README lists the names."""
+    metrics.add_dimension(name="pipeline", value=pipeline)
+    metrics.add_metric(name=metric, unit="Count", value=1)

@@ -1,0 +1,115 @@
+"""The environment, typed: each function states only what it needs, and a missing variable fails its cold start."""
+
+import os
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ratchet.domain.errors import SettingsMissingError
+
+
+def on_lambda() -> bool:
+    """Whether this process is a Lambda function's, rather than a test's or a command's."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+
+
+Setting = Annotated[str, Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Field `ledger_table_name` is read from the variable LEDGER_TABLE_NAME."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment; SettingsMissingError names every variable that is absent or empty."""
+        found = {name: os.environ.get(name.upper(), "") for name in cls.model_fields}
+        if missing := [name.upper() for name, value in found.items() if not value]:
+            raise SettingsMissingError(f"set {', '.join(missing)} in the function's environment (template.yaml)")
+        return cls.model_validate(found)
+
+
+class ValidateDataSettings(Settings):
+    """validate_data"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting
+
+
+class StartRunSettings(Settings):
+    """start_run"""
+
+    ledger_table_name: Setting
+    retrain_state_machine_arn: Setting
+
+
+class CheckIdempotencySettings(Settings):
+    """check_idempotency"""
+
+    ledger_table_name: Setting
+    data_bucket_name: Setting
+    artifacts_bucket_name: Setting
+    resource_prefix: Setting
+    retrain_state_machine_arn: Setting
+
+
+class SelectCandidateSettings(Settings):
+    """select_candidate"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting
+    resource_prefix: Setting
+
+
+class EvaluateModelSettings(Settings):
+    """evaluate_model"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting
+
+
+class DeployEndpointSettings(Settings):
+    """deploy_endpoint"""
+
+    ledger_table_name: Setting
+    resource_prefix: Setting
+    stage: Setting
+    retrain_state_machine_arn: Setting
+
+
+class ResumeDeploymentSettings(Settings):
+    """resume_deployment"""
+
+    ledger_table_name: Setting
+    resource_prefix: Setting
+
+
+class VerifyEndpointSettings(Settings):
+    """verify_endpoint: everything it reads stands in its request."""
+
+
+class CloseRunSettings(Settings):
+    """close_run"""
+
+    ledger_table_name: Setting
+    resource_prefix: Setting
+    retrain_state_machine_arn: Setting
+
+
+class ReconcileSettings(Settings):
+    """reconcile"""
+
+    ledger_table_name: Setting
+    data_bucket_name: Setting
+    resource_prefix: Setting
+    retrain_state_machine_arn: Setting
+    ingest_state_machine_arn: Setting
+    event_bus_name: Setting
+
+
+class NotifySettings(Settings):
+    """notify"""
+
+    topic_arn: Setting
+    stage: Setting
