@@ -1,0 +1,200 @@
+"""The ledger in memory: what the default tests and the protocol's model run on."""
+
+from collections.abc import Callable
+from datetime import datetime
+from threading import RLock
+from typing import TypeVar
+
+from ratchet.contracts.run import Champion, RunOutcome
+from ratchet.domain.errors import PipelineUnknownError, StaleRunError
+from ratchet.domain.identity import run_id, run_key
+from ratchet.domain.ledger import (
+    Claim,
+    DefinitionRef,
+    Deployment,
+    Model,
+    PipelineState,
+    RunRecord,
+    Snapshot,
+    Step,
+    Upload,
+    Verdict,
+)
+
+RecordT = TypeVar("RecordT")
+
+
+class MemoryLedger:
+    """The Ledger port over dictionaries; a lock makes every method atomic, as a conditional write is."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._states: dict[str, PipelineState] = {}
+        self._objects: dict[str, dict[tuple[str, str], str]] = {}
+        self._uploads: dict[tuple[str, str], Upload] = {}
+        self._verdicts: dict[str, dict[str, Verdict]] = {}
+        self._snapshots: dict[tuple[str, str], Snapshot] = {}
+        self._runs: dict[str, dict[str, RunRecord]] = {}
+        self._final: dict[tuple[str, str], str] = {}
+        self._steps: dict[tuple[str, str], Step] = {}
+        self._models: dict[tuple[str, str], Model] = {}
+        self._deployments: dict[str, Deployment] = {}
+
+    def pipeline(self, name: str) -> PipelineState | None:
+        return self._states.get(name)
+
+    def pipelines(self) -> list[PipelineState]:
+        with self._lock:
+            return [self._states[name] for name in sorted(self._states)]
+
+    def apply_definition(self, name: str, definition: DefinitionRef) -> bool:
+        with self._lock:
+            state = self._states.get(name) or PipelineState(pipeline=name)
+            if state.definition == definition:
+                return False
+            self._change(state, definition=definition, work_seq=state.work_seq + 1)
+            return True
+
+    def record_object(self, pipeline: str, seen: Upload) -> Upload:
+        with self._lock:
+            self._objects.setdefault(pipeline, {})[seen.key, seen.version_id] = seen.upload_id
+            return self._uploads.setdefault((pipeline, seen.upload_id), seen)
+
+    def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
+        with self._lock:
+            return dict(self._objects.get(pipeline, {}))
+
+    def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None:
+        return self._verdicts.get(pipeline, {}).get(verdict_id)
+
+    def verdicts(self, pipeline: str) -> list[Verdict]:
+        with self._lock:
+            return list(self._verdicts.get(pipeline, {}).values())
+
+    def accept(self, pipeline: str, verdict: Verdict) -> bool:
+        with self._lock:
+            state = self._known(pipeline)
+            if not self.reject(pipeline, verdict):
+                return False
+            self._change(state, work_seq=state.work_seq + 1)
+            return True
+
+    def reject(self, pipeline: str, verdict: Verdict) -> bool:
+        with self._lock:
+            known = self._verdicts.setdefault(pipeline, {})
+            return known.setdefault(verdict.verdict_id, verdict) is verdict
+
+    def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
+        fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
+        return sorted(fitting, key=lambda verdict: verdict.precedence)
+
+    def claim(
+        self, pipeline: str, reason: str, forced: bool, execution_arn_for: Callable[[int], str], now: datetime
+    ) -> RunRecord | None:
+        with self._lock:
+            state = self._known(pipeline)
+            if state.owner is not None or not (state.behind or forced):
+                return None
+            fence = state.fence + 1
+            run = RunRecord(
+                pipeline=pipeline,
+                run_id=run_id(pipeline, fence),
+                fence=fence,
+                execution_arn=execution_arn_for(fence),
+                reason=reason,
+                forced=forced,
+                started_at=now,
+                work_seq=state.work_seq,
+            )
+            self._change(state, fence=fence, owner=run.execution_arn, claimed_at=now)
+            self._runs.setdefault(pipeline, {})[run.run_id] = run
+            return run
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            state = self._known(claim.pipeline)
+            if _owns(claim, state):
+                self._change(state, owner=None, claimed_at=None)
+                del self._runs[claim.pipeline][claim.run_id]
+
+    def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
+        self._snapshots[pipeline, snapshot.snapshot_id] = snapshot
+
+    def snapshot(self, pipeline: str, snapshot_id: str) -> Snapshot | None:
+        return self._snapshots.get((pipeline, snapshot_id))
+
+    def run(self, pipeline: str, run_id: str) -> RunRecord | None:
+        return self._runs.get(pipeline, {}).get(run_id)
+
+    def runs(self, pipeline: str) -> list[RunRecord]:
+        with self._lock:
+            return sorted(self._runs.get(pipeline, {}).values(), key=lambda run: run.fence)
+
+    def put_run(self, claim: Claim, run: RunRecord) -> None:
+        with self._lock:
+            self._owned(claim)
+            self._runs[claim.pipeline][run.run_id] = run
+
+    def final_run(self, pipeline: str, snapshot_id: str, definition_id: str) -> str | None:
+        return self._final.get((pipeline, run_key(snapshot_id, definition_id)))
+
+    def step(self, pipeline: str, key: str) -> Step | None:
+        return self._steps.get((pipeline, key))
+
+    def put_step(self, pipeline: str, step: Step) -> None:
+        self._steps[pipeline, step.key] = step
+
+    def put_model(self, pipeline: str, model: Model) -> None:
+        self._models[pipeline, model.model_name] = model
+
+    def model(self, pipeline: str, model_name: str) -> Model | None:
+        return self._models.get((pipeline, model_name))
+
+    def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
+        with self._lock:
+            self._owned(claim)
+            self._deployments[claim.pipeline] = deployment
+
+    def deployment(self, pipeline: str) -> Deployment | None:
+        return self._deployments.get(pipeline)
+
+    def end_deployment(self, pipeline: str, fence: int) -> None:
+        with self._lock:
+            deployment = self._deployments.get(pipeline)
+            if deployment is not None and deployment.fence == fence:
+                del self._deployments[pipeline]
+
+    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> None:
+        with self._lock:
+            state = self._owned(claim)
+            self._runs[claim.pipeline][run.run_id] = run
+            if run.key and run.outcome in (RunOutcome.DEPLOYED, RunOutcome.REFUSED):
+                self._final[claim.pipeline, run_key(*run.key)] = run.run_id
+            self._change(
+                state,
+                owner=None,
+                claimed_at=None,
+                done_seq=run.work_seq,
+                failures=state.failures + 1 if run.outcome is RunOutcome.FAILED else 0,
+                champion=champion or state.champion,
+            )
+            self.end_deployment(claim.pipeline, claim.fence)
+
+    def _known(self, pipeline: str) -> PipelineState:
+        state = self._states.get(pipeline)
+        if state is None or state.definition is None:
+            raise PipelineUnknownError(f"no definition was applied for pipeline {pipeline!r}; run `ratchet apply`")
+        return state
+
+    def _owned(self, claim: Claim) -> PipelineState:
+        state = self._known(claim.pipeline)
+        if not _owns(claim, state):
+            raise StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline}; its owner is {state.owner}")
+        return state
+
+    def _change(self, state: PipelineState, **changes: object) -> None:
+        self._states[state.pipeline] = state.model_copy(update=changes)
+
+
+def _owns(claim: Claim, state: PipelineState) -> bool:
+    return state.owner == claim.execution_arn and state.fence == claim.fence
