@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime
 from threading import RLock
-from typing import TypeVar
 
 from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.domain.errors import PipelineUnknownError, StaleRunError
@@ -20,8 +19,6 @@ from ratchet.domain.ledger import (
     Upload,
     Verdict,
 )
-
-RecordT = TypeVar("RecordT")
 
 
 class MemoryLedger:
@@ -50,7 +47,7 @@ class MemoryLedger:
     def apply_definition(self, name: str, definition: DefinitionRef) -> bool:
         with self._lock:
             state = self._states.get(name) or PipelineState(pipeline=name)
-            if state.definition == definition:
+            if state.definition and state.definition.definition_id == definition.definition_id:
                 return False
             self._change(state, definition=definition, work_seq=state.work_seq + 1)
             return True
@@ -82,7 +79,9 @@ class MemoryLedger:
     def reject(self, pipeline: str, verdict: Verdict) -> bool:
         with self._lock:
             known = self._verdicts.setdefault(pipeline, {})
-            return known.setdefault(verdict.verdict_id, verdict) is verdict
+            new = verdict.verdict_id not in known
+            known.setdefault(verdict.verdict_id, verdict)
+            return new
 
     def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
         fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]

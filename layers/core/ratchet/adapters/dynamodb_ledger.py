@@ -1,0 +1,399 @@
+"""The ledger in one DynamoDB table. Why each write is conditioned as it is: docs/decisions/0003-ledger-protocol.md."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
+from ratchet.contracts.run import Champion, RunOutcome
+from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError
+from ratchet.domain.identity import run_id, run_key
+from ratchet.domain.ledger import (
+    Claim,
+    DefinitionRef,
+    Deployment,
+    Model,
+    PipelineState,
+    RunRecord,
+    Snapshot,
+    Step,
+    Upload,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+_OWNED = "#owner = :arn AND #fence = :fence"
+_ABSENT = "attribute_not_exists(PK)"
+_INDEX = "PIPELINES"  # lists the pipelines, so that nobody scans the table
+_STATE = "STATE"
+_DEPLOYMENT = "DEPLOYMENT"
+_LONGEST_KEY = 900  # bytes; a sort key holds 1,024, which an S3 key alone may fill
+_BUSY_REASONS = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_BATCH = 100  # BatchGetItem's limit
+_CLAIM_ATTEMPTS = 3
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class ConditionFailedError(Exception):
+    """A condition did not hold; `failed` are the positions of the writes that it stopped."""
+
+    def __init__(self, failed: Sequence[int]) -> None:
+        super().__init__(f"conditions failed: {failed}")
+        self.failed = failed
+
+
+class DynamoDbLedger:
+    """The Ledger port over one table with the string keys PK and SK."""
+
+    def __init__(self, table_name: str, client: "DynamoDBClient | None" = None) -> None:
+        self._table = table_name
+        self._dynamodb: DynamoDBClient = client or boto3.client("dynamodb", config=CLIENT_CONFIG)
+
+    def pipeline(self, name: str) -> PipelineState | None:
+        return self._get(name, _STATE, PipelineState)
+
+    def pipelines(self) -> list[PipelineState]:
+        names = [item["SK"]["S"] for item in self._query(_INDEX, "")]
+        keys = [_key(name, _STATE) for name in names]
+        states = [
+            _record(item, PipelineState)
+            for start in range(0, len(keys), _BATCH)
+            for item in self._batch(keys[start : start + _BATCH])
+        ]
+        return sorted(states, key=lambda state: state.pipeline)
+
+    def apply_definition(self, name: str, definition: DefinitionRef) -> bool:
+        point = self._update(
+            name,
+            "SET #pipeline = :name, #definition_id = :id, #definition = :definition,"
+            " #done_seq = if_not_exists(#done_seq, :zero), #fence = if_not_exists(#fence, :zero) ADD #work_seq :one",
+            "attribute_not_exists(#definition_id) OR #definition_id <> :id",
+            name=name,
+            id=definition.definition_id,
+            definition=_plain(definition),
+            zero=0,
+            one=1,
+        )
+        enlist = {"Put": {"TableName": self._table, "Item": {"PK": {"S": _INDEX}, "SK": {"S": name}}}}
+        try:
+            self._transact(point, enlist)
+        except ConditionFailedError:
+            return False
+        return True
+
+    def record_object(self, pipeline: str, seen: Upload) -> Upload:
+        self._put(pipeline, _object_sk(seen.key, seen.version_id), _plain(seen))
+        try:
+            self._put(pipeline, f"UPLOAD#{seen.upload_id}", _plain(seen), _ABSENT)
+        except ConditionFailedError:
+            stored = self._get(pipeline, f"UPLOAD#{seen.upload_id}", Upload)
+            return stored or seen
+        return seen
+
+    def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
+        seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
+        return {(upload.key, upload.version_id): upload.upload_id for upload in seen}
+
+    def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None:
+        return self._get(pipeline, f"VERDICT#{verdict_id}", Verdict)
+
+    def verdicts(self, pipeline: str) -> list[Verdict]:
+        return [_record(item, Verdict) for item in self._query(f"PIPELINE#{pipeline}", "VERDICT#")]
+
+    def accept(self, pipeline: str, verdict: Verdict) -> bool:
+        record = self._putting(pipeline, f"VERDICT#{verdict.verdict_id}", _plain(verdict), _ABSENT)
+        work = self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
+        try:
+            self._transact(record, work)
+        except ConditionFailedError as error:
+            if 0 in error.failed:
+                return False
+            raise _unknown(pipeline) from error
+        return True
+
+    def reject(self, pipeline: str, verdict: Verdict) -> bool:
+        try:
+            self._put(pipeline, f"VERDICT#{verdict.verdict_id}", _plain(verdict), _ABSENT)
+        except ConditionFailedError:
+            return False
+        return True
+
+    def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
+        fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
+        return sorted(fitting, key=lambda verdict: verdict.precedence)
+
+    def claim(
+        self, pipeline: str, reason: str, forced: bool, execution_arn_for: Callable[[int], str], now: datetime
+    ) -> RunRecord | None:
+        for _ in range(_CLAIM_ATTEMPTS):
+            state = self.pipeline(pipeline)
+            if state is None:
+                raise _unknown(pipeline)
+            if state.owner is not None or not (state.behind or forced):
+                return None
+            fence = state.fence + 1
+            run = RunRecord(
+                pipeline=pipeline,
+                run_id=run_id(pipeline, fence),
+                fence=fence,
+                execution_arn=execution_arn_for(fence),
+                reason=reason,
+                forced=forced,
+                started_at=now,
+                work_seq=state.work_seq,
+            )
+            try:
+                self._take(state, run)
+            except ConditionFailedError:
+                continue  # somebody was faster: look again
+            return run
+        raise DependencyBusyError(f"pipeline {pipeline} is claimed and released faster than it can be read")
+
+    def release(self, claim: Claim) -> None:
+        undo = self._update(
+            claim.pipeline, "REMOVE #owner, #claimed_at", _OWNED, arn=claim.execution_arn, fence=claim.fence
+        )
+        forget = {"Delete": {"TableName": self._table, "Key": _key(claim.pipeline, f"RUN#{claim.run_id}")}}
+        try:
+            self._transact(undo, forget)
+        except ConditionFailedError:
+            return
+
+    def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
+        self._put(pipeline, f"SNAPSHOT#{snapshot.snapshot_id}", _plain(snapshot))
+
+    def snapshot(self, pipeline: str, snapshot_id: str) -> Snapshot | None:
+        return self._get(pipeline, f"SNAPSHOT#{snapshot_id}", Snapshot)
+
+    def run(self, pipeline: str, run_id: str) -> RunRecord | None:
+        return self._get(pipeline, f"RUN#{run_id}", RunRecord)
+
+    def runs(self, pipeline: str) -> list[RunRecord]:
+        runs = [_record(item, RunRecord) for item in self._query(f"PIPELINE#{pipeline}", "RUN#")]
+        return sorted(runs, key=lambda run: run.fence)
+
+    def put_run(self, claim: Claim, run: RunRecord) -> None:
+        self._under(claim, self._putting(claim.pipeline, f"RUN#{run.run_id}", _plain(run)))
+
+    def final_run(self, pipeline: str, snapshot_id: str, definition_id: str) -> str | None:
+        item = self._item(pipeline, f"RUNKEY#{run_key(snapshot_id, definition_id)}")
+        return item["run_id"]["S"] if item else None
+
+    def step(self, pipeline: str, key: str) -> Step | None:
+        return self._get(pipeline, f"STEP#{key}", Step)
+
+    def put_step(self, pipeline: str, step: Step) -> None:
+        self._put(pipeline, f"STEP#{step.key}", _plain(step))
+
+    def put_model(self, pipeline: str, model: Model) -> None:
+        self._put(pipeline, f"MODEL#{model.model_name}", _plain(model))
+
+    def model(self, pipeline: str, model_name: str) -> Model | None:
+        return self._get(pipeline, f"MODEL#{model_name}", Model)
+
+    def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
+        self._under(claim, self._putting(claim.pipeline, _DEPLOYMENT, _plain(deployment)))
+
+    def deployment(self, pipeline: str) -> Deployment | None:
+        return self._get(pipeline, _DEPLOYMENT, Deployment)
+
+    def end_deployment(self, pipeline: str, fence: int) -> None:
+        try:
+            with busy_errors(), _conditions():
+                self._dynamodb.delete_item(
+                    TableName=self._table,
+                    Key=_key(pipeline, _DEPLOYMENT),
+                    ConditionExpression="#fence = :fence",
+                    ExpressionAttributeNames={"#fence": "fence"},
+                    ExpressionAttributeValues=_values({"fence": fence}),
+                )
+        except ConditionFailedError:
+            return
+
+    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> None:
+        writes = [
+            self._putting(claim.pipeline, f"RUN#{run.run_id}", _plain(run)),
+            {"Delete": {"TableName": self._table, "Key": _key(claim.pipeline, _DEPLOYMENT)}},
+        ]
+        if run.key and run.outcome in (RunOutcome.DEPLOYED, RunOutcome.REFUSED):
+            writes.append(self._putting(claim.pipeline, f"RUNKEY#{run_key(*run.key)}", {"run_id": run.run_id}))
+        changes, values = "#done_seq = :done, #failures = :zero", {"done": run.work_seq, "zero": 0}
+        if run.outcome is RunOutcome.FAILED:
+            changes = "#done_seq = :done, #failures = if_not_exists(#failures, :zero) + :one"
+            values["one"] = 1
+        promoted = {"champion": _plain(champion)} if champion else {}
+        released = self._update(
+            claim.pipeline,
+            f"SET {changes}{', #champion = :champion' if champion else ''} REMOVE #owner, #claimed_at",
+            _OWNED,
+            arn=claim.execution_arn,
+            fence=claim.fence,
+            **values,
+            **promoted,
+        )
+        try:
+            self._transact(released, *writes)
+        except ConditionFailedError as error:
+            raise self._stale(claim) from error
+
+    def _take(self, state: PipelineState, run: RunRecord) -> None:
+        condition = "attribute_not_exists(#owner) AND #fence = :seen"
+        take = self._update(
+            state.pipeline,
+            "SET #owner = :arn, #claimed_at = :now, #fence = :fence",
+            condition if run.forced else f"{condition} AND #work_seq > #done_seq",
+            arn=run.execution_arn,
+            now=run.started_at.isoformat(),
+            fence=run.fence,
+            seen=state.fence,
+        )
+        self._transact(take, self._putting(state.pipeline, f"RUN#{run.run_id}", _plain(run)))
+
+    def _under(self, claim: Claim, write: dict[str, Any]) -> None:
+        owned = {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": _key(claim.pipeline, _STATE),
+                "ConditionExpression": _OWNED,
+                "ExpressionAttributeNames": _names(_OWNED),
+                "ExpressionAttributeValues": _values({"arn": claim.execution_arn, "fence": claim.fence}),
+            }
+        }
+        try:
+            self._transact(owned, write)
+        except ConditionFailedError as error:
+            raise self._stale(claim) from error
+
+    def _stale(self, claim: Claim) -> StaleRunError:
+        state = self.pipeline(claim.pipeline)
+        owner = state.owner if state else None
+        return StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline}; its owner is {owner}")
+
+    def _get(self, pipeline: str, sort: str, record: type[RecordT]) -> RecordT | None:
+        item = self._item(pipeline, sort)
+        return _record(item, record) if item else None
+
+    def _item(self, pipeline: str, sort: str) -> dict[str, Any] | None:
+        with busy_errors():
+            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(pipeline, sort), ConsistentRead=True)
+        return answer.get("Item")
+
+    def _query(self, partition: str, prefix: str) -> Iterator[dict[str, Any]]:
+        condition, values = "PK = :pk", {":pk": {"S": partition}}
+        if prefix:
+            condition, values = f"{condition} AND begins_with(SK, :prefix)", {**values, ":prefix": {"S": prefix}}
+        with busy_errors():
+            for page in self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+            ):
+                yield from page["Items"]
+
+    def _batch(self, keys: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
+        with busy_errors():
+            answer = self._dynamodb.batch_get_item(RequestItems=request)
+        if answer.get("UnprocessedKeys"):
+            raise DependencyBusyError("BatchGetItem left keys unread")
+        yield from answer["Responses"].get(self._table, [])
+
+    def _put(self, pipeline: str, sort: str, item: dict[str, Any], condition: str = "") -> None:
+        request = self._putting(pipeline, sort, item, condition)["Put"]
+        with busy_errors(), _conditions():
+            self._dynamodb.put_item(**request)
+
+    def _putting(self, pipeline: str, sort: str, item: dict[str, Any], condition: str = "") -> dict[str, Any]:
+        put = {"TableName": self._table, "Item": {**_key(pipeline, sort), **_item_of(item)}}
+        return {"Put": {**put, "ConditionExpression": condition} if condition else put}
+
+    def _update(self, pipeline: str, expression: str, condition: str, **values: object) -> dict[str, Any]:
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(pipeline, _STATE),
+                "UpdateExpression": expression,
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": _names(expression + condition),
+                "ExpressionAttributeValues": _values(values),
+            }
+        }
+
+    def _transact(self, *writes: dict[str, Any]) -> None:
+        items: Any = list(writes)
+        with busy_errors(), _conditions():
+            self._dynamodb.transact_write_items(TransactItems=items)
+
+
+@contextmanager
+def _conditions() -> Iterator[None]:
+    """A condition that did not hold becomes ConditionFailedError, a conflict of transactions DependencyBusyError."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) == "ConditionalCheckFailedException":
+            raise ConditionFailedError([0]) from error
+        if error_code(error) != "TransactionCanceledException":
+            raise
+        response: Any = error.response
+        codes = [reason.get("Code", "None") for reason in response.get("CancellationReasons", [])]
+        if "ConditionalCheckFailed" in codes:
+            raise ConditionFailedError([i for i, c in enumerate(codes) if c == "ConditionalCheckFailed"]) from error
+        if all(code in _BUSY_REASONS for code in codes):
+            raise DependencyBusyError(f"transaction cancelled: {', '.join(codes)}") from error
+        raise
+
+
+def _unknown(pipeline: str) -> PipelineUnknownError:
+    return PipelineUnknownError(f"no definition was applied for pipeline {pipeline!r}; run `ratchet apply`")
+
+
+def _key(pipeline: str, sort: str) -> dict[str, Any]:
+    return {"PK": {"S": f"PIPELINE#{pipeline}"}, "SK": {"S": sort}}
+
+
+def _object_sk(key: str, version_id: str) -> str:
+    if len(key.encode()) > _LONGEST_KEY:
+        key = hashlib.sha256(key.encode()).hexdigest()
+    return f"OBJECT#{key}#{version_id}"
+
+
+def _names(expressions: str) -> dict[str, str]:
+    """Every `#name` stands for the attribute `name`: owner and definition are reserved words."""
+    return {name: name[1:] for name in re.findall(r"#\w+", expressions)}
+
+
+def _values(values: dict[str, Any]) -> dict[str, Any]:
+    return {f":{name}": _serialize(value) for name, value in values.items()}
+
+
+def _plain(record: BaseModel) -> dict[str, Any]:
+    """The record as DynamoDB types: numbers as Decimal, unset fields left out."""
+    document: dict[str, Any] = json.loads(record.model_dump_json(), parse_float=Decimal)
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _item_of(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in plain.items()}
+
+
+def _record(item: dict[str, Any], record: type[RecordT]) -> RecordT:
+    """The item as its record; attributes the record does not know (keys, shadows for conditions) are left out."""
+    return record.model_validate({name: _deserialize(item[name]) for name in record.model_fields if name in item})
