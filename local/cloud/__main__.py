@@ -13,7 +13,7 @@ def _parse() -> CloudSettings:
     parser.add_argument("--port", type=int, required=True, help="the loopback port of every service")
     parser.add_argument("--state", type=Path, required=True, help="the folder that keeps everything between starts")
     defaults = {field.name: field.default for field in fields(CloudSettings)}
-    for name in ("account", "region"):
+    for name in ("account", "region", "without"):
         parser.add_argument(f"--{name}", default=defaults[name])
     for name in ("lambda", "training", "glue"):
         parser.add_argument(f"--{name}-python", type=Path, default=defaults[f"{name}_python"])

@@ -18,6 +18,7 @@ class CloudSettings:
     lambda_python: Path = REPOSITORY / ".envs/lambda/bin/python"
     training_python: Path = REPOSITORY / ".envs/training/bin/python"
     glue_python: Path = REPOSITORY / ".envs/glue/bin/python"
+    without: str = ""  # repairs to leave out, by name or trap, comma-separated: tests show what each one changes
 
     @property
     def endpoint_url(self) -> str:

@@ -1,7 +1,60 @@
-"""Repairs of MiniStack where it is more lenient than AWS."""
+"""What MiniStack does otherwise than AWS, put right from outside; the table is in docs/embedded-cloud.md."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from local.cloud.repairs import (
+    alarms,
+    authority,
+    delivery,
+    jsonpath,
+    lambda_environment,
+    roles,
+    s3_events,
+    status_events,
+    task_state,
+    transport,
+    waits,
+)
 from local.cloud.settings import CloudSettings
+
+__all__ = ["REPAIRS", "Repair", "apply"]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One idea: the traps it removes (their numbers in docs/embedded-cloud.md), and what installs it."""
+
+    name: str
+    traps: tuple[str, ...]
+    install: Callable[[CloudSettings], None]
+
+
+REPAIRS = (
+    # Edits a function that later repairs wrap, so it comes first.
+    Repair("waits", ("speed",), lambda _: waits.apply()),
+    Repair("transport", ("T20",), lambda _: transport.apply()),
+    Repair("jsonpath", ("T1",), lambda _: jsonpath.apply()),
+    Repair("task_state", ("T8", "T9", "T23", "T25"), lambda _: task_state.apply()),
+    Repair("roles", ("T2", "T4"), lambda _: roles.apply()),
+    Repair("status_events", ("T22",), lambda _: status_events.apply()),
+    Repair("delivery", ("T3", "T7"), lambda _: delivery.apply()),
+    Repair("s3_events", ("T21",), lambda _: s3_events.apply()),
+    Repair("alarms", ("T12",), lambda _: alarms.apply()),
+    Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
+)
 
 
 def apply(settings: CloudSettings) -> None:
-    """Applies every repair to the imported MiniStack package."""
+    """Installs every repair but those named in `settings.without`; RepairError when MiniStack is not as expected.
+
+    MiniStack reads its settings while it is imported, so this package may be imported only after they are set.
+    """
+    authority.check()
+    without = set(filter(None, settings.without.split(",")))
+    unknown = without - {name for repair in REPAIRS for name in (repair.name, *repair.traps)}
+    if unknown:
+        raise ValueError(f"There is no repair {', '.join(sorted(unknown))}.")
+    for repair in REPAIRS:
+        if without.isdisjoint({repair.name, *repair.traps}):
+            repair.install(settings)
