@@ -1,0 +1,1 @@
+"""The `ratchet` command: a client of a deployed stack, on AWS and on the embedded cloud alike."""

@@ -1,0 +1,119 @@
+"""Reads `pipeline.yaml`; every error names the field and the fix."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ratchet.domain.definition import Definition
+from ratchet.domain.errors import DefinitionInvalidError
+
+FILENAME = "pipeline.yaml"
+_MAX_BYTES = 256 * 1024
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: an alias can unfold without end, and of two equal keys the first would be lost."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise DefinitionInvalidError(f"line {mark.line + 1}: YAML aliases are not allowed; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if doubled := next((key for key in keys if keys.count(key) > 1), None):
+            line = node.start_mark.line + 1
+            raise DefinitionInvalidError(f"line {line}: {doubled!r} is stated twice in one mapping; remove one of them")
+        return super().construct_mapping(node, deep)
+
+
+def read_definition(folder: Path, settings: Iterable[str] = ()) -> Definition:
+    """The definition in a pipeline's folder, with `a.b=c` settings laid over it.
+
+    DefinitionInvalidError names every fault with its field and its fix.
+    """
+    path = folder / FILENAME
+    if not path.is_file():
+        raise DefinitionInvalidError(
+            f"There is no {FILENAME} in {folder}. Name the pipeline's folder, such as pipelines/traffic."
+        )
+    try:
+        document = _parse(path)
+        for setting in settings:
+            _lay_over(document, setting)
+        return Definition.model_validate(document)
+    except ValidationError as error:
+        faults = "".join(f"\n  - {_fault(details)}" for details in error.errors())
+        raise DefinitionInvalidError(f"{path} is not a valid definition. Correct:{faults}") from error
+    except DefinitionInvalidError as error:
+        raise DefinitionInvalidError(f"{path}: {error}.") from error
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    if len(content) > _MAX_BYTES:
+        raise DefinitionInvalidError(f"{len(content):,} bytes is too long; a definition has at most {_MAX_BYTES:,}")
+    try:
+        document = yaml.load(content, Loader=_Loader)  # noqa: S506  a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise DefinitionInvalidError(f"this is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise DefinitionInvalidError("the file holds no mapping; begin with `name: …`")
+    return document
+
+
+def _lay_over(document: dict[str, Any], setting: str) -> None:
+    path, separator, text = setting.partition("=")
+    *parents, field = path.split(".")
+    if not separator or not all([*parents, field]):
+        raise DefinitionInvalidError(f"--set {setting} is not a setting; write it like retrain.settle=10s")
+    place: Any = document
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise DefinitionInvalidError(f"--set {setting}: {parent} has no fields to set")
+    place[field] = yaml.load(text, Loader=_Loader)  # noqa: S506
+
+
+def _fault(error: ErrorDetails) -> str:
+    """`data.target: Field required`, with the nearest known name when the field is unknown."""
+    location = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier() or "-" in str(part)]
+    field = ".".join(str(part) for part in location) or "the definition"
+    if error["type"] == "extra_forbidden":
+        return f"{field}: there is no such field{_suggestion(error['loc'])}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{field}: this field is required; add it"
+    shown = "" if error["type"] == "value_error" else f" (it is {error['input']!r})"
+    return f"{field}: {message}{shown}"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    known = _fields_at(Definition, location[:-1])
+    close = get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; remove it (known here: {', '.join(known)})" if known else "; remove it"
+
+
+def _fields_at(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    """The field names of the section a location leads to."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # a key of a mapping, such as a column's name
+        sections = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
+        if not sections:
+            return []
+        model = sections[0]
+    return list(model.model_fields)
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,203 @@
+"""`ratchet status`, `ratchet runs`, `ratchet show`: what the ledger knows."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+from rich.console import RenderableType
+from rich.text import Text
+
+from cli.errors import CommandError
+from cli.history import Timeline, timeline
+from cli.render import console, finding, moment, now, number, outcome, print_json, seconds, stack_of, table
+from cli.stack import JsonOption, Stack, Target
+from cli.watch import states_table
+from ratchet.contracts.run import Evaluation
+from ratchet.domain.ledger import PipelineState, RunRecord
+
+
+def status(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show which stack the command talks to, and the state of its pipelines."""
+    stack = Stack.connect(context)
+    pipelines = sorted(stack.ledger.pipelines(), key=lambda state: state.pipeline)
+    if as_json:
+        print_json({"target": stack.target, "stack": stack.name, "stage": stack.outputs.stage, "pipelines": pipelines})
+        return
+    where = stack.session.client("sts").meta.endpoint_url if stack.target is Target.LOCAL else stack.session.region_name
+    console.print(f"Stack [bold]{stack.name}[/] {stack.where} ({where}), stage {stack.outputs.stage}.")
+    if not pipelines:
+        console.print("[dim]No pipelines yet: `ratchet apply pipelines/traffic`.[/]")
+        return
+    columns = ("pipeline", "champion", "score#", "state", "definition")
+    console.print(table(*columns, rows=[_pipeline_row(state) for state in pipelines]))
+
+
+def runs(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Argument(help="Only this pipeline's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every run and how it ended."""
+    stack = Stack.connect(context)
+    found = runs_of(stack, [pipeline] if pipeline else None)
+    if as_json:
+        print_json(found)
+    elif found:
+        console.print(runs_table(found))
+    else:
+        console.print("[dim]No runs yet: `ratchet upload FILE --pipeline NAME` starts one.[/]")
+
+
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id, such as traffic-g1.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: its decision, the reasons, the numbers, its states and times."""
+    stack = Stack.connect(context)
+    record = _record(stack, run)
+    decision = _decision(stack, record)
+    states = _timeline(stack, record)
+    if as_json:
+        print_json({"run": record, "decision": decision, "states": _states_json(states)})
+    else:
+        console.print(_page(record, decision, states))
+
+
+def runs_of(stack: Stack, pipelines: list[str] | None = None) -> list[RunRecord]:
+    """The runs of the pipelines, or of all, oldest first."""
+    names = pipelines or [state.pipeline for state in stack.ledger.pipelines()]
+    for name in pipelines or ():
+        stack.pipeline(name)
+    return sorted((run for name in names for run in stack.ledger.runs(name)), key=lambda run: run.started_at)
+
+
+def runs_table(found: list[RunRecord], title: str | None = None) -> RenderableType:
+    """One line per run."""
+    columns = (
+        "run",
+        "outcome",
+        "uploads#",
+        "metric",
+        "candidate#",
+        "champion#",
+        "naive#",
+        "threshold#",
+        "time#",
+        "started",
+    )
+    return table(*columns, rows=[_run_row(run) for run in found], title=title)
+
+
+def _pipeline_row(state: PipelineState) -> tuple[RenderableType, ...]:
+    champion = state.champion
+    doing = "running" if state.owner else "behind" if state.behind else "up to date"
+    return (
+        state.pipeline,
+        champion.run_id if champion else Text("none yet", style="dim"),
+        number(champion.score) if champion else "",
+        doing,
+        state.definition.definition_id[:12] if state.definition else "",
+    )
+
+
+def _run_row(run: RunRecord) -> tuple[RenderableType, ...]:
+    judged = run.evaluation
+    return (
+        run.run_id,
+        outcome(run.outcome),
+        str(run.plan.uploads) if run.plan else "",
+        judged.metric if judged else "",
+        number(judged.candidate) if judged else "",
+        number(judged.champion) if judged else "",
+        number(judged.naive) if judged else "",
+        number(judged.threshold) if judged else "",
+        seconds(_duration(run)),
+        moment(run.started_at),
+    )
+
+
+def _duration(run: RunRecord) -> float:
+    return ((run.ended_at or now()) - run.started_at).total_seconds()
+
+
+def _record(stack: Stack, run: str) -> RunRecord:
+    pipeline, separator, _ = run.rpartition("-g")
+    record = stack.ledger.run(pipeline, run) if separator else None
+    if record is None:
+        raise CommandError(f"The stack {stack.name} has no run {run}. `ratchet runs` lists them all.")
+    return record
+
+
+def _decision(stack: Stack, record: RunRecord) -> dict[str, Any] | None:
+    """The judge's whole document, when the run came that far."""
+    if record.evaluation is None:
+        return None
+    bucket, _, key = record.evaluation.decision_uri.removeprefix("s3://").partition("/")
+    document: dict[str, Any] = json.loads(stack.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return document
+
+
+def _timeline(stack: Stack, record: RunRecord) -> Timeline | None:
+    """The execution's states; None once Step Functions has forgotten it (after 90 days)."""
+    try:
+        return timeline(stack.executions, record.execution_arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            return None
+        raise
+
+
+def _page(record: RunRecord, decision: dict[str, Any] | None, states: Timeline | None) -> RenderableType:
+    return stack_of(
+        [
+            Text.assemble((record.run_id, "bold"), "  ", outcome(record.outcome), "  ", record.because or ""),
+            Text(_circumstances(record), style="dim"),
+            finding(record.finding) if record.finding else None,
+            _numbers(record.evaluation) if record.evaluation else None,
+            _rules(decision) if decision else None,
+            _serving(record),
+            states_table(states) if states else None,
+            _timings(record) if not states and record.timings else None,
+        ]
+    )
+
+
+def _circumstances(record: RunRecord) -> str:
+    plan = record.plan
+    parts = [f"started {moment(record.started_at)} by {record.reason}", f"took {seconds(_duration(record))}"]
+    if plan and plan.snapshot_id and plan.definition_id:
+        parts.append(f"{plan.uploads} uploads, snapshot {plan.snapshot_id[:12]}, definition {plan.definition_id[:12]}")
+    return " · ".join(parts)
+
+
+def _numbers(judged: Evaluation) -> RenderableType:
+    figures = (judged.candidate, judged.champion, judged.naive, judged.threshold)
+    columns = ("metric", "candidate#", "champion#", "naive#", "threshold#")
+    return table(*columns, rows=[(judged.metric, *(number(figure) or "-" for figure in figures))])
+
+
+def _rules(decision: dict[str, Any]) -> RenderableType | None:
+    return None
+
+
+def _serving(record: RunRecord) -> RenderableType | None:
+    checked = record.verification
+    if record.deployment is None or checked is None:
+        return None
+    return Text(
+        f"serves at {record.deployment.endpoint_name}; {checked.rows} golden rows agreed within "
+        f"{checked.largest_difference:.2g}; median latency {checked.latency_p50_ms:.0f} ms"
+    )
+
+
+def _timings(record: RunRecord) -> RenderableType:
+    return table("step", "time#", rows=[(name, seconds(took)) for name, took in record.timings.items()])
+
+
+def _states_json(states: Timeline | None) -> list[dict[str, Any]]:
+    return [
+        {"name": state.name, "started": state.started, "ended": state.ended, "seconds": state.seconds(now())}
+        for state in (states.states if states else ())
+    ]
