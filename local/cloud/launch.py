@@ -17,6 +17,7 @@ from local.cloud.settings import MINISTACK_VERSION, CloudSettings
 
 _LOCK_ATTEMPTS = 50
 _LOCK_INTERVAL_SECONDS = 0.02
+_SERVER_MODULES = ("ministack.app", "local.cloud.repairs", "local.cloud.adapter")
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
@@ -61,11 +62,11 @@ def run(settings: CloudSettings) -> None:
     with _own(settings):
         _prepare(settings)
         # MiniStack reads its settings while it is imported, so nothing of it may be imported before this line.
-        app = importlib.import_module("ministack.app")
-        repairs = importlib.import_module("local.cloud.repairs")
+        app, repairs, adapter = map(importlib.import_module, _SERVER_MODULES)
         repairs.apply(settings)
-        sys.argv = ["ministack"]
-        app.main()
+        with adapter.apply(settings):
+            sys.argv = ["ministack"]
+            app.main()
 
 
 def _require(settings: CloudSettings) -> None:
