@@ -1,0 +1,149 @@
+"""The containers behind one endpoint configuration: variants by weight, instances in turn."""
+
+import random
+import shutil
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from local.host import Scope
+from local.sagemaker import s3
+from local.sagemaker.context import Context
+from local.sagemaker.hosting import STARTUP_TIMEOUT, Answer, HostingError, ModelFolder, ModelServer, ModelSpec
+from local.sagemaker.store import Record
+
+INVOCATION_TIMEOUT = 60
+DRAIN_TIMEOUT = INVOCATION_TIMEOUT + 5
+
+
+@dataclass(frozen=True)
+class VariantPlan:
+    """What an endpoint configuration says of a variant, and the model it names."""
+
+    name: str
+    spec: ModelSpec
+    weight: float
+    instances: int
+    serverless: Record | None
+    startup_timeout: float
+
+    def summary(self, at: float) -> Record:
+        """The variant as DescribeEndpoint shows it."""
+        image = {"SpecifiedImage": self.spec.image, "ResolvedImage": self.spec.image, "ResolutionTime": at}
+        shown: Record = {
+            "VariantName": self.name,
+            "DeployedImages": [image],
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+            "CurrentInstanceCount": 0 if self.serverless else self.instances,
+            "DesiredInstanceCount": 0 if self.serverless else self.instances,
+        }
+        if self.serverless:
+            shown.update(CurrentServerlessConfig=self.serverless, DesiredServerlessConfig=self.serverless)
+        return shown
+
+
+class Fleet:
+    """Running containers of all variants; counts its requests so that none is lost when it ends."""
+
+    def __init__(self, ctx: Context, scope: Scope, endpoint: str, plans: list[VariantPlan], base: Path) -> None:
+        self.plans = {plan.name: plan for plan in plans}
+        self._ctx = ctx
+        self._scope = scope
+        self._endpoint = endpoint
+        self._base = base
+        self._servers: dict[str, list[ModelServer]] = {}
+        self._turn = count()
+        self._idle = threading.Condition()
+        self._requests = 0
+
+    def start(self) -> None:
+        """Fetches the models, starts all containers at once and waits for them; raises HostingError with AWS's words."""
+        shutil.rmtree(self._base, ignore_errors=True)
+        try:
+            for plan in self.plans.values():
+                self._start_variant(plan)
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                list(pool.map(self._ready, list(self._pairs())))
+        except BaseException:
+            self.close()
+            raise
+
+    def enter(self) -> None:
+        """A request has been given to this fleet."""
+        with self._idle:
+            self._requests += 1
+
+    def leave(self) -> None:
+        """The request has been answered."""
+        with self._idle:
+            self._requests -= 1
+            self._idle.notify_all()
+
+    def pick(self) -> str:
+        """A variant's name, by weight."""
+        names = list(self.plans)
+        weights = [self.plans[name].weight for name in names]
+        if not any(weights):
+            return random.choice(names)  # noqa: S311 - traffic, not secrets
+        return random.choices(names, weights)[0]  # noqa: S311
+
+    def invoke(self, variant: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer of the variant's next instance."""
+        servers = self._servers[variant]
+        return servers[next(self._turn) % len(servers)].invoke(body, headers, INVOCATION_TIMEOUT)
+
+    def drain(self) -> None:
+        """Waits for the requests under way, then ends the containers."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._requests == 0, DRAIN_TIMEOUT)
+        self.close()
+
+    def close(self) -> None:
+        """Ends the containers."""
+        for _, server in self._pairs():
+            server.close()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def _start_variant(self, plan: VariantPlan) -> None:
+        try:
+            folder = ModelFolder(self._ctx, self._scope, plan.spec, self._base / plan.name)
+        except s3.DataError as error:
+            raise HostingError(
+                f"Failed to download model data for container of production variant {plan.name}: {error}"
+            ) from error
+        servers = self._servers.setdefault(plan.name, [])
+        for number in range(plan.instances):
+            server = ModelServer(self._ctx, self._scope, folder, number)
+            servers.append(server)
+            stream = f"{plan.name}/i-{server.container.pid:017x}"
+            self._ctx.ship_logs(self._scope, server.container, f"/aws/sagemaker/Endpoints/{self._endpoint}", stream)
+
+    def _ready(self, pair: tuple[VariantPlan, ModelServer]) -> None:
+        plan, server = pair
+        try:
+            server.wait_ready(plan.startup_timeout)
+        except HostingError as error:
+            raise HostingError(
+                f"The primary container for production variant {plan.name} did not pass the ping health check. "
+                f"Please check CloudWatch logs for this endpoint. ({error})"
+            ) from error
+
+    def _pairs(self) -> list[tuple[VariantPlan, ModelServer]]:
+        return [(self.plans[name], server) for name, servers in self._servers.items() for server in servers]
+
+
+def plan(variant: Record, spec: ModelSpec) -> VariantPlan:
+    """A variant of an endpoint configuration, with its model."""
+    serverless = variant.get("ServerlessConfig")
+    return VariantPlan(
+        name=variant["VariantName"],
+        spec=spec,
+        weight=variant.get("InitialVariantWeight", 1.0),
+        instances=1 if serverless else variant["InitialInstanceCount"],
+        serverless=serverless,
+        startup_timeout=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_TIMEOUT),
+    )
