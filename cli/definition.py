@@ -49,7 +49,7 @@ def read_definition(folder: Path, settings: Iterable[str] = ()) -> Definition:
             _lay_over(document, setting)
         return Definition.model_validate(document)
     except ValidationError as error:
-        faults = "".join(f"\n  - {_fault(details)}" for details in error.errors())
+        faults = "".join(f"\n  - {fault}" for fault in _faults(document, error.errors()))
         raise DefinitionInvalidError(f"{path} is not a valid definition. Correct:{faults}") from error
     except DefinitionInvalidError as error:
         raise DefinitionInvalidError(f"{path}: {error}.") from error
@@ -81,17 +81,37 @@ def _lay_over(document: dict[str, Any], setting: str) -> None:
     place[field] = yaml.load(text, Loader=_Loader)  # noqa: S506
 
 
-def _fault(error: ErrorDetails) -> str:
-    """`data.target: Field required`, with the nearest known name when the field is unknown."""
-    location = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier() or "-" in str(part)]
-    field = ".".join(str(part) for part in location) or "the definition"
-    if error["type"] == "extra_forbidden":
-        return f"{field}: there is no such field{_suggestion(error['loc'])}"
-    message = error["msg"].removeprefix("Value error, ")
+def _faults(document: Any, errors: Iterable[ErrorDetails]) -> list[str]:
+    """One line per field: a field that may be several things has an error for each of them."""
+    said: dict[str, list[str]] = {}
+    for error in errors:
+        said.setdefault(_field(document, error["loc"]), []).append(_what_to_do(error))
+    return [f"{field}: {', or: '.join(messages)}" for field, messages in said.items()]
+
+
+def _field(document: Any, location: Iterable[int | str]) -> str:
+    """`data.columns.x.type`; what pydantic adds after the last field, the kind it tried, is left out."""
+    parts: list[str] = []
+    place = document
+    for part in location:
+        if isinstance(place, dict):
+            place = place.get(part)
+        elif isinstance(place, list) and isinstance(part, int):
+            place = place[part]
+        else:
+            break
+        parts.append(str(part))
+    return ".".join(parts) or "the definition"
+
+
+def _what_to_do(error: ErrorDetails) -> str:
     if error["type"] == "missing":
-        return f"{field}: this field is required; add it"
-    shown = "" if error["type"] == "value_error" else f" (it is {error['input']!r})"
-    return f"{field}: {message}{shown}"
+        return "this field is required; add it"
+    if error["type"] == "extra_forbidden":
+        return f"there is no such field{_suggestion(error['loc'])}"
+    if error["type"] == "value_error":  # written by us: it names the value
+        return error["msg"].removeprefix("Value error, ")
+    return f"{error['msg']} (it is {error['input']!r})"
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:

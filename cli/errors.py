@@ -9,6 +9,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from cli.samples import SampleMissingError
 from local.cloud.process import CloudError
 from ratchet.domain.errors import RatchetError
 
@@ -17,7 +18,7 @@ class CommandError(Exception):
     """A command cannot go on; the message is written for the person at the terminal."""
 
 
-EXPECTED = (CommandError, CloudError, RatchetError, ClientError, BotoCoreError)
+EXPECTED = (CommandError, CloudError, RatchetError, SampleMissingError, ClientError, BotoCoreError)
 
 
 def explain(error: Exception) -> str:

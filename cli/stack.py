@@ -17,7 +17,7 @@ from cli.errors import CommandError
 from local.cloud.process import Cloud, CloudSettings
 from local.cloud.settings import REPOSITORY
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
-from ratchet.domain.ledger import PipelineState
+from ratchet.domain.ledger import Ledger, PipelineState
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -154,7 +154,7 @@ class Stack:
         return self.session.client("sagemaker-runtime")
 
     @cached_property
-    def ledger(self) -> DynamoDbLedger:
+    def ledger(self) -> Ledger:
         return DynamoDbLedger(self.outputs.ledger_table_name, self.session.client("dynamodb"))
 
     def endpoint_name(self, pipeline: str) -> str:

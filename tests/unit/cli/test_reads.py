@@ -1,0 +1,182 @@
+"""`status`, `runs`, `show`, `upload`, `run`, `watch`: what people and programs read."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import history, show, watch
+from cli.history import StateTime, Timeline
+from cli.main import app
+from cli.stack import Stack
+from ratchet.contracts.base import Finding
+from ratchet.contracts.run import Evaluation, RunOutcome
+from ratchet.domain.identity import upload_id, verdict_id
+from ratchet.domain.ledger import Claim, DefinitionRef, RunRecord, Upload, Verdict
+from tests.unit.cli.conftest import FakeFunctions
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+REFERENCE = DefinitionRef(definition_id="d" * 64, uri="s3://a/d", data_hash="h", settle_seconds=1, on_upload=True)
+FINDING = Finding(what="Not good enough", where="the holdout", why="0.85 is under 0.90", fix="Upload more history")
+DECISION: dict[str, Any] = {"outcome": "REFUSE", "rules": []}
+
+
+@pytest.fixture
+def refused(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
+    """A pipeline whose first run was refused, with its decision document and its execution."""
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    claimed = stack.ledger.claim("traffic", "upload", False, lambda fence: f"arn:g{fence}", NOW)
+    assert claimed
+    uri = "s3://artifacts/runs/traffic/traffic-g1/decision.json"
+    stack.s3.put_object(Bucket="artifacts", Key=uri.split("/", 3)[3], Body=json.dumps(DECISION).encode())
+    evaluation = Evaluation(
+        outcome="REFUSE",
+        metric="forecast_accuracy",
+        candidate=0.85,
+        champion=None,
+        naive=0.8,
+        threshold=0.9,
+        sentence="0.85 is under 0.90.",
+        finding=FINDING,
+        decision_uri=uri,
+    )
+    ended = claimed.model_copy(
+        update={
+            "outcome": RunOutcome.REFUSED,
+            "because": "0.85 is under 0.90.",
+            "evaluation": evaluation,
+            "finding": FINDING,
+            "ended_at": NOW + timedelta(seconds=9),
+        }
+    )
+    stack.ledger.close(Claim(pipeline="traffic", fence=1, execution_arn="arn:g1"), ended)
+    states = (StateTime("Check Idempotency", NOW, NOW + timedelta(seconds=2)),)
+    seen = Timeline("SUCCEEDED", NOW, NOW + timedelta(seconds=9), states)
+    for module in (history, show, watch):
+        monkeypatch.setattr(module, "timeline", lambda executions, arn: seen)
+    return ended
+
+
+def test_runs_are_listed_with_outcome_and_numbers(refused: RunRecord, runner: CliRunner) -> None:
+    printed = runner.invoke(app, ["runs"]).stdout
+    for word in ("traffic-g1", "REFUSED", "forecast_accuracy", "0.85", "0.9", "9.0 s"):
+        assert word in printed
+    (listed,) = json.loads(runner.invoke(app, ["runs", "traffic", "--json"]).stdout)
+    assert (listed["run_id"], listed["outcome"], listed["finding"]["fix"]) == ("traffic-g1", "REFUSED", FINDING.fix)
+
+
+def test_show_gives_all_four_answers_and_the_states(refused: RunRecord, runner: CliRunner) -> None:
+    printed = runner.invoke(app, ["show", "traffic-g1"]).stdout
+    for text in (FINDING.what, FINDING.where, FINDING.why, FINDING.fix, "Check Idempotency", "2.0 s"):
+        assert text in printed
+    document = json.loads(runner.invoke(app, ["show", "traffic-g1", "--json"]).stdout)
+    assert document["decision"] == DECISION
+    assert document["run"]["run_id"] == "traffic-g1"
+    assert document["states"][0]["seconds"] == 2
+
+
+def test_a_run_that_is_not_there_is_named(refused: RunRecord, runner: CliRunner) -> None:
+    for name in ("traffic-g9", "nonsense"):
+        ended = runner.invoke(app, ["show", name])
+        assert ended.exit_code == 1
+        assert f"has no run {name}" in ended.stderr
+
+
+def test_status_names_the_cloud_and_the_pipelines(refused: RunRecord, runner: CliRunner) -> None:
+    printed = runner.invoke(app, ["status"]).stdout
+    assert "Stack ratchet-dev on the embedded cloud" in printed
+    assert "none yet" in printed
+    document = json.loads(runner.invoke(app, ["status", "--json"]).stdout)
+    assert (document["target"], document["pipelines"][0]["pipeline"]) == ("local", "traffic")
+
+
+def test_run_says_what_began_or_why_not(refused: RunRecord, functions: FakeFunctions, runner: CliRunner) -> None:
+    assert "Started traffic-g1." in runner.invoke(app, ["run", "traffic", "--force"]).stdout
+    assert functions.asked == [("start-run", {"pipeline": "traffic", "reason": "manual", "forced": True})]
+    functions.answers["start-run"] = {"started": False, "run_id": None, "because": "traffic is up to date."}
+    assert "No run was started: traffic is up to date." in runner.invoke(app, ["run", "traffic"]).stdout
+
+
+def test_watch_prints_states_as_lines_without_a_terminal(
+    refused: RunRecord, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch.follow_run(stack, refused)
+    printed = capsys.readouterr().out
+    assert "Check Idempotency  2.0 s" in printed
+    assert FINDING.fix in printed
+
+
+def test_watch_asks_which_pipeline(stack: Stack, runner: CliRunner) -> None:
+    ended = runner.invoke(app, ["watch"])
+    assert ended.exit_code == 1
+    assert "Which pipeline?" in ended.stderr
+
+
+def judge(stack: Stack, file: Path, outcome: str, finding: Finding | None) -> None:
+    """Records the verdict before the upload: what validation would do a moment later."""
+    upload = upload_id([file.read_bytes()])
+    listed = stack.s3.list_object_versions(Bucket="data").get("Versions", [])
+    for version in listed:
+        seen = Upload(
+            upload_id=upload, key=version["Key"], version_id=version["VersionId"], modified=NOW, size=version["Size"]
+        )
+        stack.ledger.record_object("traffic", seen)
+    verdict = Verdict(
+        verdict_id=verdict_id(upload, REFERENCE.data_hash),
+        upload_id=upload,
+        data_hash=REFERENCE.data_hash,
+        outcome=outcome,  # type: ignore[arg-type]
+        key="incoming/traffic/a.csv",
+        version_id="v1",
+        modified=NOW,
+        judged_at=NOW,
+        rows=7,
+        bad_rows=1,
+        finding=finding,
+    )
+    (stack.ledger.accept if outcome == "ACCEPTED" else stack.ledger.reject)("traffic", verdict)
+
+
+def test_an_upload_lands_under_incoming(stack: Stack, runner: CliRunner, tmp_path: Path) -> None:
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    file = tmp_path / "my month+1.csv"
+    file.write_text("a\n1\n")
+    printed = json.loads(runner.invoke(app, ["upload", str(file), "--pipeline", "traffic", "--json"]).stdout)
+    assert printed["known"] is False
+    stored = stack.s3.get_object(Bucket="data", Key="incoming/traffic/my month+1.csv", VersionId=printed["version_id"])
+    assert stored["Body"].read() == b"a\n1\n"
+    judge(stack, file, "ACCEPTED", None)
+    again = json.loads(runner.invoke(app, ["upload", str(file), "--pipeline", "traffic", "--json"]).stdout)
+    assert again["known"] is True
+
+
+def test_waiting_for_a_rejection_fails_with_all_four_answers(
+    stack: Stack, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    file = tmp_path / "broken.csv"
+    file.write_text("a\n\n")
+    put_object = stack.s3.put_object
+
+    def put_and_judge(**options: Any) -> Any:
+        response = put_object(**options)
+        judge(stack, file, "REJECTED", FINDING)
+        return response
+
+    monkeypatch.setattr(stack.s3, "put_object", put_and_judge)
+    ended = runner.invoke(app, ["upload", str(file), "--pipeline", "traffic", "--wait"])
+    assert ended.exit_code == 1
+    for text in ("REJECTED", FINDING.what, FINDING.where, FINDING.why, FINDING.fix):
+        assert text in ended.stdout
+
+
+def test_a_verdict_that_never_comes_is_said(stack: Stack, runner: CliRunner, tmp_path: Path) -> None:
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    file = tmp_path / "a.csv"
+    file.write_text("a\n")
+    ended = runner.invoke(app, ["upload", str(file), "--pipeline", "traffic", "--wait", "--timeout", "0"])
+    assert ended.exit_code == 1
+    assert "dead-letter queue" in ended.stderr
