@@ -62,6 +62,7 @@ class DataSection(Section):
     """The data contract."""
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"  # each also gzip
+    delimiter: Literal[",", ";", "\t", "|"] = ","  # of csv
     target: str
     task: Literal["regression", "classification"]
     timestamp: str | None = None  # without it the holdout is a stable hash split

@@ -63,3 +63,7 @@ class StepOutputMissingError(BrokenError):
 
 class SettingsMissingError(BrokenError):
     """An environment variable the function needs is not set."""
+
+
+class ValidationBrokenError(BrokenError):
+    """Validation contradicts itself: two readers saw different rows in one file."""
