@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import AliasChoices, Field
+
 from ratchet.contracts.base import Contract, Finding, PipelineName, S3Uri, Sha256
 
 
@@ -189,10 +191,10 @@ class Verification(Contract):
 
 
 class TaskError(Contract):
-    """What Catch writes to `$.error`, renamed to snake case by the state's input."""
+    """What Catch writes to `$.error`, as it is; Step Functions may leave Cause out (a timeout has none)."""
 
-    error: str
-    cause: str
+    error: str = Field(validation_alias=AliasChoices("error", "Error"))
+    cause: str = Field(default="", validation_alias=AliasChoices("cause", "Cause"))
 
 
 class CloseRunRequest(Contract):
