@@ -59,8 +59,11 @@ def server_environment(settings: CloudSettings, inherited: Mapping[str, str]) ->
 def run(settings: CloudSettings) -> None:
     """Serves until SIGTERM or SIGINT, then saves all state; raises SystemExit when it cannot start."""
     _require(settings)
-    with _own(settings):
+    with _own(settings) as pid_file:
         _prepare(settings)
+        # Last, so that whoever sees the process id reads the settings of this start and not of the one before.
+        pid_file.write(str(os.getpid()))
+        pid_file.flush()
         # MiniStack reads its settings while it is imported, so nothing of it may be imported before this line.
         app, repairs, adapter = map(importlib.import_module, _SERVER_MODULES)
         repairs.apply(settings)
@@ -92,8 +95,6 @@ def _own(settings: CloudSettings) -> TextIO:
     else:
         raise SystemExit(f"Another embedded cloud is running on {settings.state}.")
     pid_file.truncate(0)
-    pid_file.write(str(os.getpid()))
-    pid_file.flush()
     return pid_file
 
 

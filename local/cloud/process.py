@@ -61,7 +61,7 @@ class Cloud:
         if not status.running:
             self._require_free_port()
             self._start()
-        elif status.port not in (None, self.settings.port):
+        elif status.port != self.settings.port:
             raise CloudError(f"The embedded cloud of {self.settings.state} already runs, on port {status.port}.")
         if not _until(self._answers, timeout):
             raise CloudError(f"The embedded cloud did not answer in {timeout:.0f} s.\n{self._log_tail()}")
@@ -82,10 +82,7 @@ class Cloud:
         pid = self._pid()
         if pid is None:
             return CloudStatus(running=False)
-        try:
-            started = json.loads(self.settings.started_file.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):  # the server is just starting
-            return CloudStatus(running=True, pid=pid)
+        started = json.loads(self.settings.started_file.read_text())
         return CloudStatus(
             running=True,
             healthy=_healthy(started["port"]),

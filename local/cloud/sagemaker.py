@@ -1,8 +1,8 @@
 """The SageMaker engine as a service of MiniStack: routing, IAM, Step Functions, CloudFormation."""
 
 import asyncio
+import json
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from local.host import Scope
 from local.sagemaker import SageMakerEngine, SageMakerError
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
+_TAGGING = "sagemaker:AddTags"
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _DESCRIBED = {
     "CreateTrainingJob": "DescribeTrainingJobResponse",
@@ -60,10 +61,7 @@ class _Adapter:
         """One HTTP request, control plane or runtime."""
         if invocation := _INVOCATION.fullmatch(path):
             return await asyncio.to_thread(self._invoke, invocation[1], body, headers)
-        action = service.action_of(headers)
-        return _tag_denial(self, action, headers, body) or await service.answer(
-            lambda: self.call(action, service.body_of(body))
-        )
+        return await service.answer(lambda: self._control(headers, service.body_of(body)))
 
     def call(self, action: str, request: Document) -> Document:
         """One action, refused when SageMaker could not assume the role that it names."""
@@ -88,6 +86,25 @@ class _Adapter:
             return self.engine.resource_arn(service.scope(), service.action_of(headers), service.body_of(body))
         except RefusedError:
             return "*"
+
+    def _control(self, headers: Headers, request: Document) -> Document:
+        action = service.action_of(headers)
+        if action.startswith("Create") and request.get("Tags"):
+            self._require_tagging(action, request, headers)
+        return self.call(action, request)
+
+    def _require_tagging(self, action: str, request: Document, headers: Headers) -> None:
+        """A caller who makes something with tags needs sagemaker:AddTags besides."""
+        arn = self.engine.resource_arn(service.scope(), action, request)
+        context = iam_actions.request_tag_context("sagemaker", action, json.dumps(request).encode(), {})
+        denied = iam_evaluator.enforce(
+            router.extract_access_key_id(headers), _TAGGING, "sagemaker", get_region(), arn, context
+        )
+        if isinstance(denied, iam_evaluator.EvalResult):
+            message = iam_actions.identity_denial_message(
+                _TAGGING, denied.principal_arn, arn, denied.decision == "Deny"
+            )
+            raise RefusedError("AccessDeniedException", message)
 
     def _invoke(self, endpoint: str, body: bytes, headers: Headers) -> Response:
         try:
@@ -131,29 +148,6 @@ def _route_and_authorize(adapter: _Adapter) -> None:
     iam_actions._BOTOCORE_SERVICE_MAP["sagemaker"] = ["sagemaker", "sagemaker-runtime"]
 
     service.name_resources("sagemaker", adapter.resource_arn)
-
-
-def _tag_denial(adapter: _Adapter, action: str, headers: Headers, body: bytes) -> Response | None:
-    """The refusal of a request that makes a resource with tags for a caller without sagemaker:AddTags."""
-    if not action.startswith("Create") or b'"Tags"' not in body:
-        return None
-    arn = adapter.resource_arn("/", headers, body)
-    caller = router.extract_access_key_id(headers)
-    context = iam_actions.request_tag_context("sagemaker", f"sagemaker:{action}", body, {})
-    denied = iam_evaluator.enforce(
-        caller, "sagemaker:AddTags", "sagemaker", get_region(), resource_arn=arn, service_context=context
-    )
-    if not isinstance(denied, iam_evaluator.EvalResult):
-        return None
-    refusal: Response = iam_actions.access_denied_response(
-        "sagemaker",
-        "sagemaker:AddTags",
-        denied.principal_arn,
-        str(uuid.uuid4()),
-        resource_arn=arn,
-        explicit_deny=denied.decision == "Deny",
-    )
-    return refusal
 
 
 def _integrate(adapter: _Adapter) -> None:

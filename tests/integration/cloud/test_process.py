@@ -166,7 +166,7 @@ def test_temporary_files_stay_in_the_state_folder(make_cloud: Callable[..., Clou
     call_environment_function(cloud)
     temporary = cloud.settings.state / "tmp"
     left = {path.name for path in temporary.iterdir()}
-    assert any(name.startswith("ministack-lambda-environment-") for name in left)
+    assert any(name.startswith("environment-") for name in left)
     cloud.down()
     cloud.up()
-    assert not any(path.name.startswith("ministack-lambda-") for path in temporary.iterdir())
+    assert not any(path.name.startswith("environment-") for path in temporary.iterdir())
