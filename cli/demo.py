@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cli.render import console, finding, number, outcome, seconds, table, waitin
 from cli.show import runs_of, runs_table
 from cli.stack import LOCAL_STACK, Stack
 from cli.upload import Uploaded, await_verdict, put
+from cli.watch import await_idle
 from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.base import Finding
@@ -195,26 +196,15 @@ class Story:
 
     def _settle(self) -> list[RunRecord]:
         """Waits until the pipeline is up to date and unowned; the runs that ended meanwhile."""
-        deadline = time.monotonic() + _RUN_TIMEOUT
-        with waiting("  Waiting for the runs to end") if self._busy() else nullcontext():
-            while self._busy():
-                self._expect(time.monotonic() < deadline, f"every run to end within {_RUN_TIMEOUT} s")
-                self._expect_no_failure()
-                time.sleep(self.stack.poll_seconds)
+        with waiting("  Waiting for the runs to end"):
+            await_idle(self.stack, _PIPELINE, _RUN_TIMEOUT)
         ended = [run for run in self.stack.ledger.runs(_PIPELINE) if run.run_id not in self._seen]
         self._seen.update(run.run_id for run in ended)
+        for run in ended:
+            if run.outcome is RunOutcome.FAILED and run.finding is not None:
+                console.print(finding(run.finding, style="red"))
+            self._expect(run.outcome is not RunOutcome.FAILED, f"no failure, and {run.run_id} failed")
         return ended
-
-    def _busy(self) -> bool:
-        state = self.stack.pipeline(_PIPELINE)
-        return state.owner is not None or state.behind
-
-    def _expect_no_failure(self) -> None:
-        for run in self.stack.ledger.runs(_PIPELINE):
-            if run.outcome is RunOutcome.FAILED:
-                if run.finding:
-                    console.print(finding(run.finding, style="red"))
-                self._expect(False, f"no failure, and {run.run_id} failed")
 
     def _only(self, runs: list[RunRecord]) -> RunRecord:
         self._expect(len(runs) == 1, f"one run, and saw {[run.run_id for run in runs]}")

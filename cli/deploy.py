@@ -42,13 +42,12 @@ def deploy(context: typer.Context) -> None:
 
 def build() -> None:
     """Builds functions and layer for this host's Python and processor; what did not change comes from SAM's cache."""
-    _sam("build", "--cached", "--parallel", *_CONFIGURATION, *_overrides(), environment={})
+    _sam("build", *_overrides(), environment={})
 
 
 def deploy_to(cloud: Cloud, stack: str) -> None:
     """Deploys what was built; answers when CloudFormation is done."""
-    arguments = ("--stack-name", stack, "--resolve-s3", "--no-confirm-changeset", "--no-fail-on-empty-changeset")
-    _sam("deploy", *_CONFIGURATION, *arguments, *_overrides(), environment=cloud.environment())
+    _sam("deploy", "--stack-name", stack, "--no-progressbar", *_overrides(), environment=cloud.environment())
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -56,9 +55,6 @@ def timed(work: Callable[[], None]) -> float:
     started = time.monotonic()
     work()
     return time.monotonic() - started
-
-
-_CONFIGURATION = ("--config-env", "local", "--no-progressbar")
 
 
 def _overrides() -> tuple[str, ...]:
@@ -72,7 +68,7 @@ def _sam(command: str, *arguments: str, environment: Mapping[str, str]) -> None:
     if not SAM.exists():
         raise CommandError(f"The SAM CLI is not at {SAM.relative_to(REPOSITORY)}. Run `make setup`.")
     ended = subprocess.run(
-        [str(SAM), command, *arguments],
+        [str(SAM), command, "--config-env", "local", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, **_quiet_environment(), **environment},
         stdout=subprocess.PIPE,

@@ -9,7 +9,6 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from cli.samples import SampleMissingError
 from local.cloud.process import CloudError
 from ratchet.domain.errors import RatchetError
 
@@ -18,7 +17,7 @@ class CommandError(Exception):
     """A command cannot go on; the message is written for the person at the terminal."""
 
 
-EXPECTED = (CommandError, CloudError, RatchetError, SampleMissingError, ClientError, BotoCoreError)
+EXPECTED = (CommandError, CloudError, RatchetError, ClientError, BotoCoreError)
 
 
 def explain(error: Exception) -> str:

@@ -44,6 +44,6 @@ def invoke(stack: Stack, function: str, payload: BaseModel | dict[str, Any]) -> 
     if "FunctionError" in response:
         raise CommandError(
             f"The function {function} failed with {answer.get('errorType', 'an error')}: "
-            f"{answer.get('errorMessage', 'no message')} Its log group is /aws/lambda/{function}."
+            f"{answer.get('errorMessage', 'no message')}"
         )
     return answer

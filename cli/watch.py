@@ -65,6 +65,17 @@ def closed_run(stack: Stack, run: RunRecord, timeout: float = 60) -> RunRecord:
     return record
 
 
+def await_idle(stack: Stack, pipeline: str, timeout: float) -> None:
+    """Waits until no run owns the pipeline and none is due; the retry of a failed run is not waited for."""
+    deadline = time.monotonic() + timeout
+    while (state := stack.pipeline(pipeline)).owner is not None or (state.behind and not state.failures):
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"{pipeline} is still at work after {timeout:.0f} s. `ratchet watch {pipeline}` shows it."
+            )
+        time.sleep(stack.poll_seconds)
+
+
 def states_table(seen: Timeline) -> RenderableType:
     """Each state visited, with its time; the running ones are marked."""
     until = seen.ended or now()
