@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def base_environment() -> dict[str, str]:
     """What every container has; nothing else of this process's environment gets in."""
     kept = {name: os.environ[name] for name in _FAMILIAR if name in os.environ}
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **kept}
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONUNBUFFERED": "1", **kept}
 
 
 class Container:

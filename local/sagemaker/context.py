@@ -48,7 +48,7 @@ class Context:
             return
         try:
             self.host.emit(scope, "aws.sagemaker", f"SageMaker {detail_type} State Change", [arn], detail)
-        except Exception:
+        except Exception:  # noqa: BLE001 - an event is best effort, on AWS too
             _log.exception("the event of %s was not sent", arn)
 
     def ship_logs(self, scope: Scope, container: Container, group: str, stream: str) -> threading.Thread:
@@ -72,14 +72,14 @@ class Context:
             return
         try:
             self.host.log(scope, group, stream, lines)
-        except Exception:
+        except Exception:  # noqa: BLE001 - so is a log line
             _log.exception("%d lines for %s %s were not logged", len(lines), group, stream)
 
 
 def _guarded(work: Callable[..., None], *arguments: Any) -> None:
     try:
         work(*arguments)
-    except Exception:
+    except Exception:  # noqa: BLE001 - nobody waits for this thread: the log is where it is seen
         _log.exception("%s failed", work.__qualname__)
 
 

@@ -1,7 +1,6 @@
 """Endpoints and their configurations: create, update without a failed request, roll back, delete, invoke."""
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from local.host import Scope
 from local.sagemaker.context import Context, milliseconds
 from local.sagemaker.errors import SageMakerError, invalid
 from local.sagemaker.fleet import Fleet, VariantPlan, plan
-from local.sagemaker.hosting import Answer, HostingError
+from local.sagemaker.hosting import HostingError
 from local.sagemaker.jobs import folder, internal, reason
 from local.sagemaker.listing import page, summary
 from local.sagemaker.models import Models
@@ -33,7 +32,6 @@ _EVENT_STATUS = {
 _RESTORE_ATTEMPTS = 30
 _RESTORE_INTERVAL = 0.5
 _FORWARDED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
-_log = logging.getLogger(__name__)
 
 
 class EndpointConfigs:
@@ -199,9 +197,13 @@ class Endpoints:
                 raise SageMakerError("ValidationError", f"Variant {variant} not found for endpoint {name}.")
             _check_size(body, fleet.plans[variant])
             sent = {header: lowered[header] for header in _FORWARDED if header in lowered}
-            answer = self._answer(scope, name, fleet, variant, body, sent)
+            answer = fleet.invoke(variant, body, sent)
+        except HostingError as error:
+            raise _model_error(scope, name, 0 if error.timed_out else 500, str(error)) from error
         finally:
             fleet.leave()
+        if answer.status >= 400:
+            raise _model_error(scope, name, answer.status, answer.body.decode(errors="replace"))
         given = {"Content-Type": answer.content_type, "x-Amzn-Invoked-Production-Variant": variant}
         if answer.attributes:
             given["X-Amzn-SageMaker-Custom-Attributes"] = answer.attributes
@@ -313,29 +315,6 @@ class Endpoints:
             self._fleets[scope, name.lower()] = fleet
         return old
 
-    def _answer(
-        self, scope: Scope, name: str, fleet: Fleet, variant: str, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
-        try:
-            answer = fleet.invoke(variant, body, headers)
-        except HostingError as error:
-            answer = Answer(500, "text/plain", str(error).encode())
-        if answer.status < 400:
-            return answer
-        message = answer.body.decode(errors="replace")
-        group = f"/aws/sagemaker/Endpoints/{name}"
-        side = "client" if answer.status < 500 else "server"
-        raise SageMakerError(
-            "ModelError",
-            f'Received {side} error ({answer.status}) from primary with message "{message}". See '
-            f"https://{scope.region}.console.aws.amazon.com/cloudwatch/home?region={scope.region}"
-            f"#logEventViewer:group={group} in account {scope.account} for more information.",
-            424,
-            OriginalStatusCode=answer.status,
-            OriginalMessage=message,
-            LogStreamArn=scope.arn("logs", f"log-group:{group}"),
-        )
-
     def _settled(self, scope: Scope, name: str) -> Record:
         record = self._ctx.store.get(scope, ENDPOINT, name)
         if record["EndpointStatus"] not in ("InService", "Failed"):
@@ -365,6 +344,21 @@ class Endpoints:
             "Tags": self._ctx.store.tags(record["EndpointArn"]),
         }
         self._ctx.emit(scope, "Endpoint", record["EndpointArn"], detail)
+
+
+def _model_error(scope: Scope, name: str, status: int, message: str) -> SageMakerError:
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    side = "client" if 400 <= status < 500 else "server"
+    return SageMakerError(
+        "ModelError",
+        f'Received {side} error ({status}) from primary with message "{message}". See '
+        f"https://{scope.region}.console.aws.amazon.com/cloudwatch/home?region={scope.region}"
+        f"#logEventViewer:group={group} in account {scope.account} for more information.",
+        424,
+        OriginalStatusCode=status,
+        OriginalMessage=message,
+        LogStreamArn=scope.arn("logs", f"log-group:{group}"),
+    )
 
 
 def _shown(plans: list[VariantPlan]) -> list[Record]:

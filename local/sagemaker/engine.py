@@ -79,8 +79,7 @@ class SageMakerEngine:
         for kind in sorted(KINDS, key=lambda kind: -len(kind.noun)):
             if action.endswith(kind.noun) and kind.name_field in request:
                 return kind.arn(scope, bare(str(request[kind.name_field])))
-        endpoint = request.get("EndpointName")
-        return scope.arn("sagemaker", f"endpoint/{endpoint.lower()}") if isinstance(endpoint, str) else "*"
+        return "*"
 
     def finished(self, scope: Scope, action: str, request: Mapping[str, Any]) -> tuple[Outcome, dict[str, Any]]:
         """How the job that `CreateTrainingJob` or `CreateTransformJob` started stands, and its description."""

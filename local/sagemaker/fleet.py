@@ -1,5 +1,6 @@
 """The containers behind one endpoint configuration: variants by weight, instances in turn."""
 
+import logging
 import random
 import shutil
 import threading
@@ -17,6 +18,8 @@ from local.sagemaker.store import Record
 
 INVOCATION_TIMEOUT = 60
 DRAIN_TIMEOUT = INVOCATION_TIMEOUT + 5
+REPLACE_DELAY = 0.5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,27 @@ class Fleet:
         self._endpoint = endpoint
         self._base = base
         self._servers: dict[str, list[ModelServer]] = {}
+        self._folders: dict[str, ModelFolder] = {}
+        self._number = count()
         self._turn = count()
         self._idle = threading.Condition()
         self._requests = 0
+        self._ending = threading.Event()
 
     def start(self) -> None:
-        """Fetches the models, starts all containers at once and waits for them; raises HostingError with AWS's words."""
+        """Fetches the models, starts all containers at once and waits for them; raises HostingError."""
         shutil.rmtree(self._base, ignore_errors=True)
         try:
             for plan in self.plans.values():
                 self._start_variant(plan)
             with ThreadPoolExecutor(max_workers=8) as pool:
-                list(pool.map(self._ready, list(self._pairs())))
+                list(pool.map(self._ready, self._pairs()))
         except BaseException:
             self.close()
             raise
+        for name, servers in self._servers.items():
+            for place in range(len(servers)):
+                self._ctx.run(self._keep, self.plans[name], place)
 
     def enter(self) -> None:
         """A request has been given to this fleet."""
@@ -104,6 +113,7 @@ class Fleet:
 
     def close(self) -> None:
         """Ends the containers."""
+        self._ending.set()
         for _, server in self._pairs():
             server.close()
         shutil.rmtree(self._base, ignore_errors=True)
@@ -115,12 +125,32 @@ class Fleet:
             raise HostingError(
                 f"Failed to download model data for container of production variant {plan.name}: {error}"
             ) from error
-        servers = self._servers.setdefault(plan.name, [])
-        for number in range(plan.instances):
-            server = ModelServer(self._ctx, self._scope, folder, number)
-            servers.append(server)
-            stream = f"{plan.name}/i-{server.container.pid:017x}"
-            self._ctx.ship_logs(self._scope, server.container, f"/aws/sagemaker/Endpoints/{self._endpoint}", stream)
+        self._folders[plan.name] = folder
+        self._servers[plan.name] = []
+        for _ in range(plan.instances):
+            self._servers[plan.name].append(self._server(plan))
+
+    def _server(self, plan: VariantPlan) -> ModelServer:
+        server = ModelServer(self._ctx, self._scope, self._folders[plan.name], next(self._number))
+        stream = f"{plan.name}/i-{server.container.pid:017x}"
+        self._ctx.ship_logs(self._scope, server.container, f"/aws/sagemaker/Endpoints/{self._endpoint}", stream)
+        return server
+
+    def _keep(self, plan: VariantPlan, place: int) -> None:
+        """Replaces an instance whose container ends by itself, as hosting does."""
+        servers = self._servers[plan.name]
+        while True:
+            servers[place].container.wait()
+            if self._ending.wait(REPLACE_DELAY):
+                return
+            replacement = self._server(plan)
+            try:
+                replacement.wait_ready(plan.startup_timeout)
+            except HostingError as error:
+                _log.warning("endpoint %s: an instance was not replaced: %s", self._endpoint, error)
+            servers[place] = replacement
+            if self._ending.is_set():
+                replacement.close()
 
     def _ready(self, pair: tuple[VariantPlan, ModelServer]) -> None:
         plan, server = pair

@@ -20,7 +20,11 @@ _POLL = 0.005
 
 
 class HostingError(Exception):
-    """A container did not come up, or did not answer."""
+    """A container did not come up, or did not answer (in time)."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,12 @@ class ModelServer:
                 response.read(),
                 response.getheader("X-Amzn-SageMaker-Custom-Attributes"),
             )
+        except TimeoutError as error:
+            connection.close()
+            raise HostingError(
+                f"Your invocation timed out while waiting for a response from container primary ({timeout:g} seconds).",
+                timed_out=True,
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise HostingError(f"{type(error).__name__}: {error}") from error

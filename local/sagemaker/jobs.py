@@ -11,7 +11,7 @@ from local.host import Scope
 from local.sagemaker.containers import Container
 from local.sagemaker.context import Context
 from local.sagemaker.errors import invalid
-from local.sagemaker.store import Kind
+from local.sagemaker.store import Kind, Record
 
 Outcome = Literal["running", "succeeded", "failed"]
 OUTCOMES: dict[str, Outcome] = {"Completed": "succeeded", "Failed": "failed", "Stopped": "failed"}
@@ -66,8 +66,8 @@ class Jobs:
         self._jobs.pop((scope, name.lower()), None)
 
     def outcome(self, scope: Scope, name: str) -> Outcome:
-        """How the job stands."""
-        return OUTCOMES.get(self._ctx.store.get(scope, self.kind, name)[self._status], "running")
+        """How the job stands; cheap."""
+        return OUTCOMES.get(self._ctx.store.value(scope, self.kind, name, self._status), "running")
 
     def stop(self, scope: Scope, name: str) -> Job | None:
         """The handle of a job that still runs and is now stopping; raises when it has already ended."""
@@ -78,7 +78,9 @@ class Jobs:
                 raise invalid(f"The request was rejected because the {self._word} is in status {status}.")
             if status == "Stopping":
                 return None
-            self._ctx.store.update(scope, self.kind, name, **{self._status: "Stopping"})
+            job.stopping.set()
+            changed: Record = {self._status: "Stopping"}
+            self._ctx.store.update(scope, self.kind, name, **changed)
         self._ctx.run(job.stop, self._ctx.stop_grace)
         return job
 

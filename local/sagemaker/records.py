@@ -61,8 +61,9 @@ class Joiner:
         self._lines_out = job["TransformOutput"].get("AssembleWith", "None") == "Line"
         kind = job["TransformInput"].get("ContentType", "").split(";")[0]
         accept = job["TransformOutput"].get("Accept", kind).split(";")[0]
-        self._parse_in, self._write = (_csv_row, _csv_line) if kind == "text/csv" else (_json_value, _json_line)
-        self._parse_out: Callable[[bytes], Any] = _csv_row if accept == "text/csv" else _json_value
+        self._parse_in = _parser(kind)
+        self._parse_out = _parser(accept)
+        self._write: Callable[[Any], bytes] = _csv_line if kind == "text/csv" else _json_line
         self._countable = self._lines_out and accept in ("application/jsonlines", "text/csv")
 
     def body(self, batch: list[bytes]) -> bytes:
@@ -105,6 +106,10 @@ class Joiner:
             return path.select(value)
         except PathError as error:
             raise DataError(str(error)) from error
+
+
+def _parser(content_type: str) -> Callable[[bytes], Any]:
+    return _csv_row if content_type == "text/csv" else _json_value
 
 
 def _json_value(text: bytes) -> Any:

@@ -155,9 +155,9 @@ class ModelPackages:
         with self._ctx.store.locked():
             record = self._ctx.store.get(scope, MODEL_PACKAGE, key)
             changes: dict[str, Any] = {field: request[field] for field in _REPLACED if field in request}
-            metadata = record.get("CustomerMetadataProperties", {}) | request.get("CustomerMetadataProperties", {})
-            removed = request.get("CustomerMetadataPropertiesToRemove", [])
-            changes["CustomerMetadataProperties"] = {k: v for k, v in metadata.items() if k not in removed}
+            if metadata := record.get("CustomerMetadataProperties", {}) | request.get("CustomerMetadataProperties", {}):
+                removed = request.get("CustomerMetadataPropertiesToRemove", [])
+                changes["CustomerMetadataProperties"] = {k: v for k, v in metadata.items() if k not in removed}
             if added := request.get("AdditionalInferenceSpecificationsToAdd"):
                 changes["AdditionalInferenceSpecifications"] = (
                     record.get("AdditionalInferenceSpecifications", []) + added

@@ -13,11 +13,12 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Optional
+from typing import Any
 
 JSON, CSV, LIBSVM, NPY, ANY = "application/json", "text/csv", "text/libsvm", "application/x-npy", "*/*"
 
@@ -38,7 +39,7 @@ class Service:
         if not hasattr(module, "model_fn"):
             raise NotImplementedError("Please provide a model_fn implementation.")
         parts = [getattr(module, name, None) for name in ("input_fn", "predict_fn", "output_fn")]
-        self._transform_fn: Optional[Callable[..., Any]] = getattr(module, "transform_fn", None)
+        self._transform_fn: Callable[..., Any] | None = getattr(module, "transform_fn", None)
         if self._transform_fn and any(parts):
             raise ValueError(
                 "Cannot use transform_fn implementation in conjunction with "
@@ -51,10 +52,10 @@ class Service:
         self._default_accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", JSON)
         self._model = self._call(module.model_fn, model_dir)
 
-    def transform(self, body: bytes, content_type: str, accept: str) -> "tuple[bytes, str]":
+    def transform(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         """The encoded answer and its content type."""
         wanted = self._default_accept if accept in ("", ANY) else accept
-        data = body.decode() if content_type.split(";")[0] in (JSON, CSV) else body
+        data = body.decode() if _media_type(content_type) in (JSON, CSV) else body
         if self._transform_fn:
             result = self._call(self._transform_fn, self._model, data, content_type, wanted)
         else:
@@ -69,14 +70,18 @@ class Service:
         return function(*arguments)
 
 
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def default_input_fn(data: Any, content_type: str) -> Any:
     """CSV and LIBSVM become a DMatrix."""
-    import numpy as np
-    import xgboost as xgb
+    import numpy as np  # noqa: PLC0415 - the container has it, and code with its own input_fn does not wait for it
+    import xgboost as xgb  # noqa: PLC0415
 
-    if content_type.split(";")[0] == CSV:
+    if _media_type(content_type) == CSV:
         return xgb.DMatrix(np.genfromtxt(io.StringIO(data), delimiter=",", ndmin=2))
-    if content_type.split(";")[0] in (LIBSVM, "text/x-libsvm"):
+    if _media_type(content_type) in (LIBSVM, "text/x-libsvm"):
         with tempfile.NamedTemporaryFile() as file:
             file.write(data if isinstance(data, bytes) else data.encode())
             file.flush()
@@ -89,11 +94,11 @@ def default_predict_fn(data: Any, model: Any) -> Any:
     return model.predict(data, validate_features=False)
 
 
-def default_output_fn(prediction: Any, accept: str) -> "str | bytes":
+def default_output_fn(prediction: Any, accept: str) -> str | bytes:
     """JSON, CSV or NPY of anything array-like."""
     if accept == JSON:
         return json.dumps(prediction, default=lambda item: item.tolist())
-    import numpy as np
+    import numpy as np  # noqa: PLC0415
 
     if accept == CSV:
         text = io.StringIO()
@@ -140,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *arguments: Any) -> None:
         """Requests are not logged."""
 
 

@@ -107,6 +107,11 @@ class Store:
         with self._changed:
             return copy.deepcopy(self._live(scope, kind, name))
 
+    def value(self, scope: Scope, kind: Kind, name: str, field: str) -> Any:
+        """One plain field of a record, without copying the rest."""
+        with self._changed:
+            return self._live(scope, kind, name)[field]
+
     def find(self, scope: Scope, kind: Kind, name: str) -> Record | None:
         """A copy of the record, or nothing."""
         with self._changed:

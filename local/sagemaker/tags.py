@@ -15,7 +15,7 @@ class Tags:
         self._ctx = ctx
         self.actions = {"AddTags": self.add, "ListTags": self.list_page, "DeleteTags": self.delete}
 
-    def add(self, scope: Scope, request: Record) -> Record:
+    def add(self, _scope: Scope, request: Record) -> Record:
         """New tags, and new values of old ones."""
         arn = self._existing(request)
         with self._ctx.store.locked():
@@ -25,11 +25,11 @@ class Tags:
             self._ctx.store.set_tags(arn, tags)
         return {"Tags": _listed(tags)}
 
-    def list_page(self, scope: Scope, request: Record) -> Record:
+    def list_page(self, _scope: Scope, request: Record) -> Record:
         """All tags: no resource has more than one page of them."""
         return {"Tags": _listed(self._ctx.store.tags(self._existing(request)))}
 
-    def delete(self, scope: Scope, request: Record) -> Record:
+    def delete(self, _scope: Scope, request: Record) -> Record:
         """Keys that are not there are no error."""
         arn = self._existing(request)
         with self._ctx.store.locked():

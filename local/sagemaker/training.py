@@ -81,7 +81,7 @@ class TrainingJobs:
         }
         arn = self._ctx.store.add(scope, TRAINING_JOB, name, record, request.get("Tags"))
         job = self.jobs.open(scope, name)
-        self._ctx.run(TrainingRun(self._ctx, scope, fields, job, self.jobs).run)
+        self._ctx.run(TrainingRun(self._ctx, scope, fields, job=job, jobs=self.jobs).run)
         return {"TrainingJobArn": arn}
 
     def describe(self, scope: Scope, request: Record) -> Record:
@@ -107,7 +107,7 @@ class TrainingJobs:
 class TrainingRun:
     """One job, from its first download to its last upload."""
 
-    def __init__(self, ctx: Context, scope: Scope, request: Record, job: Job, jobs: Jobs) -> None:
+    def __init__(self, ctx: Context, scope: Scope, request: Record, *, job: Job, jobs: Jobs) -> None:
         self._ctx = ctx
         self._scope = scope
         self._request = request
@@ -172,8 +172,11 @@ class TrainingRun:
 
     def _execute(self) -> tuple[Container, bool]:
         environment, arguments = self._contract()
+        script = self._base / "code" / self._hyperparameters["sagemaker_program"]
+        if not script.is_file():
+            raise JobFailedError(f"AlgorithmError: {script.name} is not in sagemaker_submit_directory")
         container = self._ctx.launcher.start(
-            [str(self._base / "code" / self._hyperparameters["sagemaker_program"]), *arguments],
+            [str(script), *arguments],
             cwd=self._base / "code",
             env=environment,
             log=self._base / "output/log",
@@ -344,6 +347,8 @@ def _refuse_unsupported(request: Record) -> None:
             raise invalid(
                 f"Channel {channel['ChannelName']} must have an S3DataSource of type S3Prefix or ManifestFile."
             )
+    if "CheckpointConfig" in request:
+        raise invalid("CheckpointConfig is not supported here.")
     if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
         raise invalid("OutputDataConfig.CompressionType NONE is not supported here.")
 

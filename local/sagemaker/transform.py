@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from zlib import crc32
 
 from local.host import Scope
 from local.sagemaker import s3
@@ -60,7 +61,7 @@ class TransformJobs:
         record = {**fields, "TransformJobStatus": "InProgress", "CreationTime": now, "LastModifiedTime": now}
         arn = self._ctx.store.add(scope, TRANSFORM_JOB, name, record, request.get("Tags"))
         job = self.jobs.open(scope, name)
-        self._ctx.run(TransformRun(self._ctx, scope, fields, spec, job, self.jobs).run)
+        self._ctx.run(TransformRun(self._ctx, scope, fields, spec=spec, job=job, jobs=self.jobs).run)
         return {"TransformJobArn": arn}
 
     def describe(self, scope: Scope, request: Record) -> Record:
@@ -88,7 +89,7 @@ class TransformJobs:
 class TransformRun:
     """One job, from its container's start to its last output."""
 
-    def __init__(self, ctx: Context, scope: Scope, request: Record, spec: ModelSpec, job: Job, jobs: Jobs) -> None:
+    def __init__(self, ctx: Context, scope: Scope, request: Record, *, spec: ModelSpec, job: Job, jobs: Jobs) -> None:
         self._ctx = ctx
         self._scope = scope
         self._request = request
@@ -191,7 +192,7 @@ class TransformRun:
 
     @property
     def _stream(self) -> str:
-        return f"{self._name}/i-{abs(hash(self._name)):017x}"
+        return f"{self._name}/i-{crc32(self._name.encode()):017x}"
 
 
 def move(ctx: Context, scope: Scope, name: str, status: str, **fields: Any) -> None:
@@ -211,7 +212,8 @@ def _refuse_unsupported(request: Record) -> None:
     payload, concurrent = request.get("MaxPayloadInMB", 6), request.get("MaxConcurrentTransforms", 1)
     if payload > _MOST_IN_FLIGHT_MB or payload * concurrent > _MOST_IN_FLIGHT_MB:
         raise invalid(
-            f"MaxPayloadInMB ({payload}) times MaxConcurrentTransforms ({concurrent}) must not exceed {_MOST_IN_FLIGHT_MB} MB."
+            f"MaxPayloadInMB ({payload}) times MaxConcurrentTransforms ({concurrent}) "
+            f"must not exceed {_MOST_IN_FLIGHT_MB} MB."
         )
     if source["DataSource"]["S3DataSource"]["S3DataType"] not in ("S3Prefix", "ManifestFile"):
         raise invalid("TransformInput must be of type S3Prefix or ManifestFile.")
@@ -227,8 +229,8 @@ def _refuse_unsupported(request: Record) -> None:
         kind = request["TransformResources"]["InstanceType"]
         raise SageMakerError(
             "ResourceLimitExceeded",
-            f"The account-level service limit '{kind} for transform job usage' is 1 Instances, with current utilization "
-            f"of 0 Instances and a request delta of {count} Instances.",
+            f"The account-level service limit '{kind} for transform job usage' is 1 Instances, "
+            f"with current utilization of 0 Instances and a request delta of {count} Instances.",
         )
     try:
         Joiner(request)

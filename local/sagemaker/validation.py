@@ -14,7 +14,13 @@ from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape
 from local.sagemaker.errors import SageMakerError, invalid
 
 _JAVA_CLASS = re.compile(r"\\p\{(\w+)\}")
-_WHOLE = {"integer": int, "long": int, "float": (int, float), "double": (int, float), "boolean": bool}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "boolean": (bool,),
+}
 _ARTICLES = {
     "integer": "an Integer",
     "long": "a Long",
@@ -100,11 +106,11 @@ def _scalar(shape: Shape, value: Any) -> Any:
         if isinstance(value, str):
             return value
         raise SageMakerError("SerializationException", f"{_json_kind(value)} can not be converted to a String")
-    wanted = _WHOLE.get(shape.type_name)
+    wanted = _TYPES.get(shape.type_name)
     if wanted is None:
         return value
     whole = int(value) if shape.type_name in ("integer", "long") and _is_whole_float(value) else value
-    if isinstance(whole, wanted) and (wanted is bool or not isinstance(whole, bool)):
+    if isinstance(whole, wanted) and (bool in wanted or not isinstance(whole, bool)):
         return whole
     raise SageMakerError(
         "SerializationException", f"{_json_kind(value)} can not be converted to {_ARTICLES[shape.type_name]}"
@@ -164,7 +170,7 @@ def _failed(value: Any, path: str, constraint: str) -> str:
 
 
 def _unreadable(value: Any, wanted: str) -> SageMakerError:
-    found = {dict: "structure or map", list: "list"}.get(type(value))
+    found = "structure or map" if isinstance(value, Mapping) else "list" if isinstance(value, list) else None
     message = f"Start of {found} found where not expected" if found else f"Expected {wanted} or null"
     return SageMakerError("SerializationException", message)
 

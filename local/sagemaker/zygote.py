@@ -14,7 +14,10 @@ import os
 import select
 import signal
 import sys
+import time
 import types
+from pathlib import Path
+from typing import Any
 
 # OpenMP must not run here: a thread pool does not survive a fork. Importing starts none.
 PRELOADED = ("numpy", "pandas", "xgboost", "pyarrow.parquet", "http.server", "argparse", "tarfile")
@@ -34,12 +37,12 @@ def main() -> None:
         _become(request)
 
 
-def _serve() -> "dict | None":
+def _serve() -> dict[str, Any] | None:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
-    children: dict = {}
+    children: dict[int, int] = {}
     pending = b""
     while True:
         ready, _, _ = select.select([0, wake_read], [], [])
@@ -55,7 +58,7 @@ def _serve() -> "dict | None":
             return None
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
-            request = json.loads(line)
+            request: dict[str, Any] = json.loads(line)
             pid = _fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -81,7 +84,7 @@ def _fork() -> int:
     return pid
 
 
-def _reap(children: dict) -> None:
+def _reap(children: dict[int, int]) -> None:
     for pid in list(children):
         # Without reaping yet: until then nobody else can get this process group's number.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
@@ -99,7 +102,7 @@ def _answer(**message: object) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
-def _become(request: dict) -> None:
+def _become(request: dict[str, Any]) -> None:
     """Makes this forked process what `python <arguments>` would be, and runs the script."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null, log = os.open(os.devnull, os.O_RDONLY), os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -112,8 +115,9 @@ def _become(request: dict) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    time.tzset()
     sys.argv = request["arguments"]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
+    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
     if "numpy" in sys.modules:
         # Python reseeds its generator after a fork, numpy does not.
         sys.modules["numpy"].random.seed()
@@ -124,16 +128,15 @@ def _run_as_main(script: str) -> None:
     main_module = types.ModuleType("__main__")
     main_module.__dict__.update(__file__=script, __builtins__=builtins, __annotations__={})
     sys.modules["__main__"] = main_module
-    with open(script, "rb") as file:
-        source = file.read()
     try:
-        exec(compile(source, script, "exec", dont_inherit=True), main_module.__dict__)
+        code = compile(Path(script).read_bytes(), script, "exec", dont_inherit=True)
+        exec(code, main_module.__dict__)  # noqa: S102 - the job's script is what this process is for
     except SystemExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - shown and turned into an exit code, as the interpreter does
         # The frames of this file are no part of the script's traceback.
         shown = error.__traceback__.tb_next if error.__traceback__ else None
-        sys.excepthook(type(error), error, shown)
+        sys.excepthook(type(error), error.with_traceback(shown), shown)
         sys.exit(130 if isinstance(error, KeyboardInterrupt) else 1)
 
 
