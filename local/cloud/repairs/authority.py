@@ -80,7 +80,7 @@ class Session:
 def trusts(role_arn: str, service: str, source_arn: str) -> bool:
     """Whether the role exists and its trust policy lets the service assume it on behalf of the source."""
     parts = role_arn.split(":")
-    role = iam._roles.get_scoped(parts[4], None, role_arn.rsplit("/", 1)[-1]) if len(parts) > 5 else None  # noqa: PLR2004
+    role = iam._roles.get_scoped(parts[4], None, role_arn.rsplit("/", 1)[-1]) if len(parts) > 5 else None
     if role is None:
         return False
     policy = role["AssumeRolePolicyDocument"]

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from dataclasses import dataclass, replace as altered
+from dataclasses import dataclass
+from dataclasses import replace as altered
 from datetime import UTC, datetime
 from typing import Any
 
@@ -169,6 +170,7 @@ def retry_delivery(
     delivery: Any,
     failure: UndeliverableError,
     attempt: Callable[[Any], None],
+    *,
     bury: "Callable[[Any, UndeliverableError, str], None] | None" = None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
@@ -236,8 +238,8 @@ def _to_state_machine(delivery: _Delivery) -> None:
         raise UndeliverableError("NO_RESOURCE", f"State Machine Does Not Exist: '{delivery.arn}'")
     delivery.authorize(_ACTIONS["states"], delivery.arn)
     status, _, body = stepfunctions._start_execution({"stateMachineArn": delivery.arn, "input": delivery.payload})
-    if status >= 400:  # noqa: PLR2004
-        raise UndeliverableError("SDK_CLIENT_ERROR", str(body), retriable=status >= 500)  # noqa: PLR2004
+    if status >= 400:
+        raise UndeliverableError("SDK_CLIENT_ERROR", str(body), retriable=status >= 500)
 
 
 _DELIVER: dict[str, Callable[[_Delivery], None]] = {
@@ -250,9 +252,9 @@ _DELIVER: dict[str, Callable[[_Delivery], None]] = {
 
 def _bury(delivery: _Delivery, failure: UndeliverableError, exhausted: str = "") -> None:
     """Sends the event to the target's dead-letter queue, with the attributes that AWS documents."""
-    queue_arn = (delivery.target.get("DeadLetterConfig") or {}).get("Arn")
+    queue_arn = str((delivery.target.get("DeadLetterConfig") or {}).get("Arn", ""))
     logger.warning("%s not delivered to %s: %s %s", delivery.source.get("Arn"), delivery.arn, failure.code, failure)
-    queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
+    queue = sqs._queue_by_arn(queue_arn)
     if queue is None:
         return
     try:

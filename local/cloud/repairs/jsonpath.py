@@ -139,7 +139,7 @@ def _rule(original: Function) -> Function:
         if not variable:
             return bool(original(rule, data, ctx))
         if "IsPresent" in rule:
-            return _present(variable, data, ctx) == rule["IsPresent"]
+            return bool(_present(variable, data, ctx) == rule["IsPresent"])
         try:
             value = stepfunctions._resolve_path_or_ctx(variable, data, ctx)
             literal = {
@@ -154,7 +154,7 @@ def _rule(original: Function) -> Function:
             cause = f"Invalid path '{error.path}': The choice state's condition path references an invalid value."
             raise stepfunctions._ExecutionError(_RUNTIME, cause) from error
         if "IsNumeric" in literal:
-            return bool(stepfunctions._is_num(value)) == literal["IsNumeric"]
+            return bool(stepfunctions._is_num(value) == literal["IsNumeric"])
         return bool(original(literal, data, ctx))
 
     return evaluate

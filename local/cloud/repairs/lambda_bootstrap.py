@@ -2,7 +2,7 @@
 
 Run by the function's interpreter, which has nothing of ours: only the standard library may be imported. Requests come
 on standard input, answers go to the standard output it was started with; all else that is printed is the log.
-Behaviour and error names follow the open-source runtime interface client (aws/aws-lambda-python-runtime-interface-client).
+Behaviour and error names follow AWS's open-source runtime interface client for Python (awslambdaric).
 """
 
 import importlib
@@ -54,11 +54,10 @@ class Context:
 class LogFormatter(logging.Formatter):
     """The log lines of the managed runtime, as text or as JSON (LoggingConfig)."""
 
-    converter = time.gmtime
     request_id = ""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
+        moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
         message = record.getMessage()
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if os.environ.get("AWS_LAMBDA_LOG_FORMAT") != "JSON":
@@ -85,7 +84,8 @@ def main() -> None:
         _set_trace(request.get("trace_id"))
         answer = _invoke(handler, request) if handler else {"error": {**failure, "requestId": ""}, "broken": True}
         sys.stdout.flush()
-        print(f"{END_OF_LOG}{request['request_id']}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{END_OF_LOG}{request['request_id']}\n")
+        sys.stderr.flush()
         _answer(answers, answer)
         if handler is None:
             sys.exit(1)
@@ -119,7 +119,7 @@ def _load(name: str) -> tuple[Callable[[Any, Context], Any] | None, dict[str, An
         return _handler(name), {}
     except Fault as fault:
         return None, _report(fault.error_type, str(fault), [])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever the function's module raises is its answer
         return None, _failure(error)
 
 
@@ -144,7 +144,7 @@ def _handler(name: str) -> Callable[[Any, Context], Any]:
 def _invoke(handler: Callable[[Any, Context], Any], request: dict[str, Any]) -> dict[str, Any]:
     try:
         result = handler(request["event"], Context(request))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever the handler raises is its answer
         return {"error": {**_failure(error), "requestId": request["request_id"]}}
     try:
         return {"result": json.loads(json.dumps(result))}
@@ -167,7 +167,7 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
 
 def _report(error_type: str, message: str, stack: list[str]) -> dict[str, Any]:
     trace = f"\nTraceback (most recent call last):\n{''.join(stack)}" if stack else ""
-    print(f"[ERROR] {error_type}: {message}{trace}")
+    sys.stdout.write(f"[ERROR] {error_type}: {message}{trace.rstrip()}\n")
     return {"errorMessage": message, "errorType": error_type, "stackTrace": stack}
 
 

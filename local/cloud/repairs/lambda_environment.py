@@ -4,17 +4,18 @@ MiniStack's worker runs on MiniStack's interpreter and packages, inherits the ho
 as `Runtime.HandlerError`, loses what `logging` writes, and waits 50 ms for the log of a silent handler.
 """
 
-import base64
 import hashlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
@@ -32,6 +33,7 @@ from local.cloud.settings import CloudSettings
 _BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 _INIT_SECONDS = 10  # what AWS gives the initialization of an environment
 _LOG_SECONDS = 1.0
+_EXIT_SECONDS = 0.2  # between closing its output and ending
 _UNUSED_SECONDS = 7 * 24 * 3600
 
 
@@ -135,6 +137,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
     def __init__(self, runtime: _Runtime, func_name: str, config: dict[str, Any], code_zip: bytes) -> None:
         super().__init__(func_name, config, code_zip)
         self._runtime = runtime
+        self._proc: Any = None
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._log: queue.Queue[str | None] = queue.Queue()
 
@@ -145,7 +148,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         layers = [lambda_svc._resolve_layer_zip(layer) for layer in self.config.get("Layers", [])]
         if None in layers:
             raise RuntimeError(f"A layer of {self.func_name} no longer exists.")
-        self._proc = subprocess.Popen(
+        process = subprocess.Popen(
             [self._runtime.python, "-P", _BOOTSTRAP, *([self._runtime.unpacked(layers)] if layers else [])],
             cwd=code,
             env=_variables(self.config, code, self._tmpdir),
@@ -156,8 +159,8 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
             errors="replace",
             bufsize=1,
         )
-        self._answers, self._log = queue.Queue(), queue.Queue()
-        for stream, lines in ((self._proc.stdout, self._answers), (self._proc.stderr, self._log)):
+        self._proc, self._answers, self._log = process, queue.Queue(), queue.Queue()
+        for stream, lines in ((process.stdout, self._answers), (process.stderr, self._log)):
             threading.Thread(target=_pump, args=(stream, lines), daemon=True).start()
         self._answer(max(_INIT_SECONDS, self.config.get("Timeout", 3)))
 
@@ -174,6 +177,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         try:
             if self._proc is None or self._proc.poll() is not None:
                 self._spawn()
+            process = self._proc
             request = {
                 "event": event,
                 "request_id": request_id,
@@ -181,19 +185,19 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
                 "trace_id": options.get("trace_id"),
                 "deadline": time.time() + timeout,
             }
-            self._proc.stdin.write(json.dumps(request) + "\n")
-            self._proc.stdin.flush()
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
             answer = self._answer(timeout)
         except queue.Empty:
             message = f"Task timed out after {timeout:.2f} seconds"
-            self._proc.kill()
+            self._discard()
             line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {request_id} {message}"
-            return _broken("Sandbox.Timedout", message, request_id, [*self._logged(), line])
+            return _ended("Sandbox.Timedout", message, request_id, [*self._logged(), line])
         except (BrokenPipeError, EOFError):
-            status = self._proc.wait()
+            status = self._discard()
             how = f"signal: {-status}" if status < 0 else f"exit status {status}"
             message = f"Runtime exited with error: {how}" if status else "Runtime exited without providing a reason"
-            return _broken("Runtime.ExitError", message, request_id, self._logged())
+            return _ended("Runtime.ExitError", message, request_id, self._logged())
         return {**answer, "log": self._logged(request_id)}
 
     def _answer(self, timeout: float) -> dict[str, Any]:
@@ -215,11 +219,15 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
                 return lines
             lines.append(line)
 
-    def _discard(self) -> None:
+    def _discard(self) -> int:
+        """Ends the process, if it has not ended by itself; its exit status, minus the signal that ended it."""
         process, self._proc = self._proc, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        if process is None:  # MiniStack has ended it: the function was changed or the cloud is stopping
+            return -signal.SIGTERM
+        with suppress(subprocess.TimeoutExpired):
+            return int(process.wait(_EXIT_SECONDS))
+        process.kill()
+        return int(process.wait())
 
 
 def _pump(stream: Iterable[str], lines: "queue.Queue[str | None]") -> None:
@@ -228,15 +236,15 @@ def _pump(stream: Iterable[str], lines: "queue.Queue[str | None]") -> None:
     lines.put(None)
 
 
-def _broken(error_type: str, message: str, request_id: str, log: list[str]) -> dict[str, Any]:
+def _ended(error_type: str, message: str, request_id: str, log: list[str]) -> dict[str, Any]:
     error = {"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {message}"}
-    return {"error": error, "log": log, "broken": True}
+    return {"error": error, "log": log}
 
 
 def _variables(config: dict[str, Any], code: Path, folder: str) -> dict[str, str]:
     """What a function's process sees: Lambda's documented variables, the function's own, and the cloud's address."""
     logging = config.get("LoggingConfig") or {}
-    name, runtime = config["FunctionName"], config["Runtime"]
+    name, runtime, version = config["FunctionName"], config["Runtime"], config.get("Version", "$LATEST")
     own = (config.get("Environment") or {}).get("Variables") or {}
     lambdas = {
         "_HANDLER": config["Handler"],
@@ -244,11 +252,11 @@ def _variables(config: dict[str, Any], code: Path, folder: str) -> dict[str, str
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
         "AWS_LAMBDA_FUNCTION_NAME": name,
-        "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
+        "AWS_LAMBDA_FUNCTION_VERSION": version,
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_FORMAT": logging.get("LogFormat", "Text"),
         "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[{config.get('Version', '$LATEST')}]{os.urandom(16).hex()}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[{version}]{os.urandom(16).hex()}",
         "AWS_REGION": get_region(),
         "LAMBDA_TASK_ROOT": str(code),
         **lambda_runtime.execution_credentials(config),

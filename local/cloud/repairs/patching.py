@@ -49,8 +49,8 @@ def edit(owner: Any, name: str, signature: str, old: str, new: str) -> None:
 
 
 def _expect(owner: Any, name: str, signature: str, needs: Sequence[str]) -> Function:
-    original = getattr(owner, name, None)
-    if not callable(original):
+    original: Any = getattr(owner, name, None)
+    if not inspect.isfunction(original):
         raise RepairError(f"{_name(owner, name)} does not exist in this MiniStack.")
     if (found := str(inspect.signature(original))) != signature:
         raise RepairError(f"{_name(owner, name)} takes {found}, not {signature}.")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.loaders import Loader
 from ministack import app
@@ -53,7 +53,7 @@ _SYNC_ALSO = {
     "glue:startJobRun": ("glue:GetJobRun",),
 }
 _OPTIMIZED = re.compile(r"arn:aws:states:::(?!aws-sdk:)(\w+):(\w+)")
-_PASSED_ROLES = ("RoleArn", "ExecutionRoleArn")
+_TAKES_ROLES = frozenset({"sagemaker", "scheduler"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,16 @@ class _Demand:
     action: str
     resource: str
     passed_to: str = ""
+
+
+class _Request(NamedTuple):
+    """A request as MiniStack's services take it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | str | None
+    query_params: dict[str, Any]
 
 
 def apply() -> None:
@@ -133,7 +143,10 @@ def _refused(role_arn: str, definition: Any, machine_arn: str) -> Any:
 
 def _role_problem(role_arn: str, definition: Any, machine_arn: str) -> str | None:
     if not trusts(role_arn, _STATES, machine_arn):
-        return f"Neither the global service principal {_STATES}, nor the regional one is authorized to assume the provided role."
+        return (
+            f"Neither the global service principal {_STATES}, nor the regional one is authorized to assume the "
+            "provided role."
+        )
     session = Session(role_arn, "create")
     for resource in _task_resources(parameters(definition)):
         match = _OPTIMIZED.match(resource)
@@ -209,10 +222,13 @@ def _demands(resource: str, data: dict[str, Any]) -> Iterator[_Demand]:
         also = (*also, "sagemaker:AddTags")
     for arn in _resources(service, action, data):
         yield from (_Demand(needed, arn) for needed in (action, *also))
-    if service == "sagemaker":
-        for field in _PASSED_ROLES:
-            if field in data:
-                yield _Demand("iam:PassRole", data[field], f"{service}.amazonaws.com")
+    yield from _passed_roles(service, data)
+
+
+def _passed_roles(service: str, data: dict[str, Any]) -> Iterator[_Demand]:
+    for field in ("RoleArn", "ExecutionRoleArn"):
+        if service in _TAKES_ROLES and field in data:
+            yield _Demand("iam:PassRole", data[field], f"{service}.amazonaws.com")
 
 
 def _resources(service: str, action: str, data: dict[str, Any]) -> list[str]:
@@ -242,12 +258,12 @@ def _resources(service: str, action: str, data: dict[str, Any]) -> list[str]:
 def _function_arn(reference: str) -> str:
     if reference.startswith("arn:"):
         return reference
-    return f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{reference.split(':function:')[-1]}"
+    return f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{reference.rsplit(':function:', maxsplit=1)[-1]}"
 
 
 def _mark_sdk_task(original: Function) -> Function:
     def invoke(resource: str, input_data: Any) -> Any:
-        token = _sdk_task.set(resource.split(":")[6].lower() if _session.get() else "")
+        token = _sdk_task.set(resource.split(":", 7)[6].lower() if _session.get() else "")
         try:
             return original(resource, input_data)
         finally:
@@ -257,35 +273,28 @@ def _mark_sdk_task(original: Function) -> Function:
 
 
 def _check_sdk_call(original: Function) -> Function:
-    def call(
-        handler: Any, method: str, path: str, headers: Any, body: Any, query_params: Any, timeout: float | None = None
-    ) -> Any:
+    def call(handler: Any, *request: Any, **options: Any) -> Any:
         service, session = _sdk_task.get(), _session.get()
         if service and session is not None:
             _sdk_task.set("")  # what the called service itself calls is not the role's doing
-            _check_request(session, service, method, path, headers, body, query_params)
-        return original(handler, method, path, headers, body, query_params, timeout)
+            _check_request(session, service, _Request(*request[:5]))
+        return original(handler, *request, **options)
 
     return call
 
 
-def _check_request(
-    session: Session, sdk_service: str, method: str, path: str, headers: Any, body: Any, query_params: Any
-) -> None:
+def _check_request(session: Session, sdk_service: str, request: _Request) -> None:
     info = stepfunctions._AWS_SDK_SERVICE_MAP[sdk_service]
     service = info.get("service_key", sdk_service)
-    content = body.encode() if isinstance(body, str) else body or b""
-    action = iam_actions.extract_iam_action(service, method, path, headers, content, query_params)
+    content = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    parts = (service, request.method, request.path, request.headers, content, request.query_params)
+    action = iam_actions.extract_iam_action(*parts)
     if action is None:
-        raise stepfunctions._ExecutionError("States.Runtime", f"No IAM action is known for {service} {method} {path}.")
-    resource = iam_actions.extract_resource_arn(
-        service, method, path, headers, content, query_params, get_region(), get_account_id()
-    )
-    demands = [_Demand(action, resource)]
-    data = parameters(content) if info["protocol"] == "json" else {}
-    demands += [
-        _Demand("iam:PassRole", data[field], f"{service}.amazonaws.com") for field in _PASSED_ROLES if field in data
-    ]
+        cause = f"No IAM action is known for {service} {request.method} {request.path}."
+        raise stepfunctions._ExecutionError("States.Runtime", cause)
+    demands = [_Demand(action, iam_actions.extract_resource_arn(*parts, get_region(), get_account_id()))]
+    if info["protocol"] == "json":
+        demands += _passed_roles(service, parameters(content))
     for demand in demands:
         if denial := _denied(session, demand, service):
             raise stepfunctions._ExecutionError(_sdk_2_error(sdk_service), denial)

@@ -100,7 +100,7 @@ def _execute_task(state: dict[str, Any], raw_input: Any, execution: dict[str, An
         details = {"error": error.error, "cause": error.cause, "resource": state["Resource"]}
         stepfunctions._add_event(execution, "TaskFailed", {"taskFailedEventDetails": details})
 
-    return _attempts(state, raw_input, ctx, attempt, failed, execution)
+    return _attempts(state, raw_input, ctx, attempt, failed=failed, execution=execution)
 
 
 def _arguments(state: dict[str, Any], raw_input: Any, ctx: dict[str, Any]) -> Any:
@@ -129,7 +129,8 @@ def _perform(
     timeout = _seconds(state, "TimeoutSeconds", raw_input, ctx)
     if ".waitForTaskToken" in resource:
         heartbeat = _seconds(state, "HeartbeatSeconds", raw_input, ctx)
-        return _callback(resource, effective, ctx["Task"]["Token"], execution, timeout or _FOREVER, heartbeat)
+        token = ctx["Task"]["Token"]
+        return _callback(resource, effective, token, execution, timeout=timeout or _FOREVER, heartbeat=heartbeat)
     if timeout is None or ":activity:" in resource:
         return stepfunctions._invoke_resource(resource, effective)
     return stepfunctions._invoke_resource_with_timeout(resource, effective, timeout)
@@ -150,9 +151,9 @@ def _seconds(state: dict[str, Any], field: str, raw_input: Any, ctx: dict[str, A
 
 
 def _callback(
-    resource: str, effective: Any, token: str, execution: dict[str, Any], timeout: float, heartbeat: float | None
+    resource: str, effective: Any, token: str, execution: dict[str, Any], *, timeout: float, heartbeat: float | None
 ) -> Any:
-    task = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None}
+    task: dict[str, Any] = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None}
     stepfunctions._task_tokens[token] = task
     try:
         deadline = time.monotonic() + timeout
@@ -185,7 +186,8 @@ def _await(task: dict[str, Any], execution: dict[str, Any], deadline: float, hea
 def _with_retry_and_catch(
     state: dict[str, Any], raw_input: Any, ctx: dict[str, Any], attempt: Callable[[], Any]
 ) -> Any:
-    return _attempts(state, raw_input, ctx, attempt, lambda _: None, {"status": "RUNNING"})
+    # MiniStack does not say here which execution it is, so a stopped one may wait out its retry delay.
+    return _attempts(state, raw_input, ctx, attempt, failed=lambda _: None, execution={"status": "RUNNING"})
 
 
 def _attempts(
@@ -193,6 +195,7 @@ def _attempts(
     raw_input: Any,
     ctx: dict[str, Any],
     attempt: Callable[[], Any],
+    *,
     failed: Callable[[Any], None],
     execution: dict[str, Any],
 ) -> Any:

@@ -9,6 +9,6 @@ def apply() -> None:
     """Starts executions and event source batches at once; every wait with a meaning on AWS stays as it is."""
     # Long enough for StartExecution's answer to leave first, as on AWS.
     edit(stepfunctions, "_run_execution", "(exec_arn)", "time.sleep(0.15)", "time.sleep(0.005)")
-    if lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS != 0.05:  # noqa: PLR2004
+    if lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS != 0.05:
         raise RepairError("MiniStack's event source poller waits differently now.")
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.005

@@ -64,7 +64,7 @@ class Account:
     def function(self, source: str, **settings: Any) -> str:
         """The ARN of a function made of one file, whose handler is `app.handler`."""
         name = f"function-{uuid4().hex[:12]}"
-        function = self.client("lambda").create_function(
+        function = self.functions.create_function(
             FunctionName=name,
             **{
                 "Runtime": "python3.11",
@@ -78,7 +78,7 @@ class Account:
 
     def invoke(self, arn: str, event: Any = None) -> Any:
         """A function's result, or its error document."""
-        answer = self.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(event))
+        answer = self.functions.invoke(FunctionName=arn, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read())
 
     def machine(self, definition: Mapping[str, Any], role: str | None = None, kind: str = "STANDARD") -> str:
@@ -94,17 +94,23 @@ class Account:
     def run(self, definition: Mapping[str, Any], given: Any = None, role: str | None = None) -> dict[str, Any]:
         """An ended execution: status, output (parsed), error, cause."""
         execution = self.start(self.machine(definition, role), given)
-        ended = until(lambda: self.ended(execution))
+        ended = self.end(execution)
         return {**ended, "output": json.loads(ended.get("output") or "null")}
 
-    def run_states(self, given: Any, role: str | None = None, **states: Mapping[str, Any]) -> dict[str, Any]:
-        """Runs states in the order they are named, the first one first; names may be quoted with _ for spaces."""
+    def run_states(self, given: Any, role: str | None = None, /, **states: Mapping[str, Any]) -> dict[str, Any]:
+        """An ended execution of these states, the first one first."""
         return self.run({"StartAt": next(iter(states)), "States": states}, given, role)
 
     def start(self, machine: str, given: Any = None) -> str:
         """The ARN of a new execution."""
         started = self.states.start_execution(stateMachineArn=machine, input=json.dumps(given if given else {}))
         return str(started["executionArn"])
+
+    def end(self, execution: str) -> dict[str, Any]:
+        """The execution, when it no longer runs."""
+        ended = until(lambda: self.ended(execution))
+        assert ended is not None
+        return ended
 
     def ended(self, execution: str) -> dict[str, Any] | None:
         """The execution, once it no longer runs."""
@@ -146,14 +152,21 @@ class Account:
         assert self.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     def logged(self, function_arn: str) -> str:
-        """All that a function has logged."""
-        group = f"/aws/lambda/{function_arn.rsplit(':', 1)[-1]}"
-        events = self.client("logs").filter_log_events(logGroupName=group)["events"]
+        """All that a function has logged; nothing before its first invocation."""
+        group, logs = f"/aws/lambda/{function_arn.rsplit(':', 1)[-1]}", self.client("logs")
+        try:
+            events = logs.filter_log_events(logGroupName=group)["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return ""
         return "\n".join(event["message"] for event in events)
 
     def client(self, service: str) -> Any:
         """A client of one service, as the account's root."""
         return self.cloud.client(service)
+
+    @cached_property
+    def functions(self) -> Any:
+        return self.client("lambda")
 
     @cached_property
     def iam(self) -> Any:

@@ -23,7 +23,7 @@ def choice(**rule: Any) -> dict[str, Any]:
     return {"Type": "Choice", "Choices": [{**rule, "Next": "Yes"}], "Default": "No"}
 
 
-MISSING = {
+MISSING: dict[str, dict[str, Any]] = {
     "Parameters": {"Type": "Pass", "Parameters": {"a.$": "$.missing"}, "End": True},
     "Parameters deep": {"Type": "Pass", "Parameters": {"a": {"b": [{"c.$": "$.there.deeper"}]}}, "End": True},
     "Parameters context": {"Type": "Pass", "Parameters": {"a.$": "$$.Task.Token"}, "End": True},
@@ -73,7 +73,7 @@ MISSING = {
 
 
 def run(account: Account, state: Mapping[str, Any], given: Any = INPUT) -> dict[str, Any]:
-    states = {"Start": state}
+    states: dict[str, Mapping[str, Any]] = {"Start": state}
     if "Catch" in state:
         states["Caught"] = PASS
     if state["Type"] == "Choice":
@@ -81,7 +81,7 @@ def run(account: Account, state: Mapping[str, Any], given: Any = INPUT) -> dict[
             "Yes": {"Type": "Pass", "Result": True, "End": True},
             "No": {"Type": "Pass", "Result": False, "End": True},
         }
-    return account.run_states(given, **states)
+    return account.run({"StartAt": "Start", "States": states}, given)
 
 
 @pytest.mark.parametrize("name", MISSING)

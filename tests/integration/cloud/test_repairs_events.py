@@ -1,0 +1,170 @@
+"""T12, T21, T22: what the services themselves put on the bus."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.cloud.process import Cloud
+from tests.integration.cloud.account import Account, cloud_without
+
+PASS_MACHINE = {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}
+
+
+@pytest.fixture(scope="module")
+def account(cloud: Cloud) -> Account:
+    return Account(cloud)
+
+
+def listen(account: Account, source: str, *detail_types: str) -> str:
+    """The URL of a queue that gets these events from now on."""
+    url, arn = account.open_queue()
+    account.rule({"source": [source], "detail-type": list(detail_types)}, Arn=arn)
+    return url
+
+
+def event(account: Account, queue: str) -> dict[str, Any]:
+    message = account.received(queue)
+    account.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return dict(json.loads(message["Body"]))
+
+
+def versioned_bucket(account: Account, name: str) -> Any:
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    return s3
+
+
+def test_object_created_names_the_version(account: Account) -> None:
+    queue = listen(account, "aws.s3", "Object Created")
+    s3 = versioned_bucket(account, "versioned")
+
+    put = s3.put_object(Bucket="versioned", Key="a b+ü.csv", Body=b"12345")
+
+    created = event(account, queue)["detail"]["object"]
+    assert created == {
+        "key": "a b+ü.csv",
+        "size": 5,
+        "etag": put["ETag"].strip('"'),
+        "version-id": put["VersionId"],
+        "sequencer": created["sequencer"],
+    }
+    assert int(created["sequencer"], 16) > 0
+
+
+def test_an_overwrite_is_another_version(account: Account) -> None:
+    queue = listen(account, "aws.s3", "Object Created")
+    s3 = versioned_bucket(account, "overwritten")
+
+    put = [s3.put_object(Bucket="overwritten", Key="k", Body=body)["VersionId"] for body in (b"1", b"2")]
+
+    objects = [event(account, queue)["detail"]["object"] for _ in put]
+    assert sorted(o["version-id"] for o in objects) == sorted(put)
+    newest = max(objects, key=lambda o: int(o["sequencer"], 16))
+    assert newest["version-id"] == put[1]
+
+
+def test_without_versioning_there_is_no_version(account: Account) -> None:
+    queue = listen(account, "aws.s3", "Object Created")
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="plain")
+    s3.put_bucket_notification_configuration(Bucket="plain", NotificationConfiguration={"EventBridgeConfiguration": {}})
+
+    s3.put_object(Bucket="plain", Key="k", Body=b"1")
+
+    assert "version-id" not in event(account, queue)["detail"]["object"]
+
+
+def test_only_standard_workflows_announce_their_status(account: Account) -> None:
+    queue = listen(account, "aws.states", "Step Functions Execution Status Change")
+    express, standard = account.machine(PASS_MACHINE, kind="EXPRESS"), account.machine(PASS_MACHINE)
+
+    for machine in (express, standard):
+        execution = account.start(machine)
+        account.end(execution)
+
+    events = [event(account, queue) for _ in range(2)]
+    assert {e["detail"]["stateMachineArn"] for e in events} == {standard}
+    assert {e["detail"]["status"] for e in events} == {"RUNNING", "SUCCEEDED"}
+    assert not account.message(queue)
+
+
+def put_alarm(account: Account, name: str, **settings: Any) -> Any:
+    cloudwatch = account.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="Ratchet",
+        MetricName=name,
+        Dimensions=[{"Name": "pipeline", "Value": "traffic"}],
+        Statistic="Sum",
+        ComparisonOperator="GreaterThanThreshold",
+        **{"Period": 60, "EvaluationPeriods": 1, "Threshold": 0, **settings},
+    )
+    return cloudwatch
+
+
+def put_metric(cloudwatch: Any, name: str, value: float, pipeline: str) -> None:
+    dimensions = [{"Name": "pipeline", "Value": pipeline}]
+    datum = {"MetricName": name, "Dimensions": dimensions, "Value": value}
+    cloudwatch.put_metric_data(Namespace="Ratchet", MetricData=[datum])
+
+
+def alarm_state(cloudwatch: Any, name: str) -> str:
+    return str(cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"])
+
+
+def test_an_alarm_announces_a_real_change_of_state_once(account: Account) -> None:
+    queue = listen(account, "aws.cloudwatch", "CloudWatch Alarm State Change")
+    cloudwatch = put_alarm(account, "failures")
+
+    for _ in range(2):
+        put_metric(cloudwatch, "failures", 1, "traffic")
+
+    changed = event(account, queue)
+    assert changed["resources"] == ["arn:aws:cloudwatch:us-east-1:000000000000:alarm:failures"]
+    detail = changed["detail"]
+    assert detail["alarmName"] == "failures"
+    assert detail["previousState"]["value"] == "INSUFFICIENT_DATA"
+    assert detail["state"]["value"] == "ALARM"
+    assert detail["configuration"]["metrics"][0]["metricStat"]["metric"]["dimensions"] == {"pipeline": "traffic"}
+    assert not account.message(queue), "neither its creation nor a second breach is a change"
+
+
+def test_an_alarm_looks_at_its_own_dimensions(account: Account) -> None:
+    cloudwatch = put_alarm(account, "own")
+
+    put_metric(cloudwatch, "own", 1, "flights")
+    assert alarm_state(cloudwatch, "own") == "INSUFFICIENT_DATA"
+
+    put_metric(cloudwatch, "own", 1, "traffic")
+    assert alarm_state(cloudwatch, "own") == "ALARM"
+
+
+def test_missing_periods_count_as_the_alarm_says(account: Account) -> None:
+    lenient = put_alarm(account, "lenient", EvaluationPeriods=2, TreatMissingData="notBreaching")
+    put_metric(lenient, "lenient", 1, "traffic")
+
+    severe = put_alarm(account, "severe", EvaluationPeriods=2, TreatMissingData="breaching")
+    put_metric(severe, "severe", 1, "traffic")
+
+    assert (alarm_state(lenient, "lenient"), alarm_state(severe, "severe")) == ("OK", "ALARM")
+
+
+@pytest.mark.parametrize("trap", ["T12", "T21", "T22"])
+def test_without_the_repair(trap: str, tmp_path: Path) -> None:
+    with cloud_without(trap, tmp_path) as account:
+        if trap == "T12":
+            cloudwatch = put_alarm(account, "other")
+            put_metric(cloudwatch, "other", 1, "flights")
+            assert alarm_state(cloudwatch, "other") == "ALARM"
+        elif trap == "T21":
+            queue = listen(account, "aws.s3", "Object Created")
+            versioned_bucket(account, "bucket").put_object(Bucket="bucket", Key="k", Body=b"1")
+            assert "version-id" not in event(account, queue)["detail"]["object"]
+        else:
+            queue = listen(account, "aws.states", "Step Functions Execution Status Change")
+            account.start(account.machine(PASS_MACHINE, kind="EXPRESS"))
+            assert event(account, queue)["detail"]["status"] == "RUNNING"
