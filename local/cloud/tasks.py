@@ -51,14 +51,15 @@ class Integration:
         """A task of `arn:aws:states:::<service>:<action>[.sync]`."""
         name, _, pattern = resource.removeprefix(self.prefix).partition(".")
         action = name[:1].upper() + name[1:]
-        if action not in (self.described if pattern == "sync" else {*self.plain, *self.described}):
+        patterns: dict[str, Collection[str]] = {"": {*self.plain, *self.described}, "sync": self.described}
+        if action not in patterns.get(pattern, ()):
             raise stepfunctions._ExecutionError("States.Runtime", f"The resource {resource} is not supported.")
         _end_if_aborted()
         try:
             answer = self.call(action, request)
         except RefusedError as refusal:
             raise stepfunctions._ExecutionError(self._error_name(action, refusal.code), refusal.message) from refusal
-        if pattern != "sync":
+        if not pattern:
             return _in_milliseconds(answer, self.model.operation_model(action).output_shape)
         return self._await(self.job(action, request, answer), self.model.shape_for(self.described[action]))
 
