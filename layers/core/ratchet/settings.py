@@ -34,7 +34,7 @@ class ValidateDataSettings(Settings):
     """validate_data"""
 
     ledger_table_name: Setting
-    artifacts_bucket_name: Setting
+    aws_lambda_function_memory_size: int  # MB; Lambda sets it
 
 
 class StartRunSettings(Settings):
@@ -48,7 +48,6 @@ class CheckIdempotencySettings(Settings):
     """check_idempotency"""
 
     ledger_table_name: Setting
-    data_bucket_name: Setting
     artifacts_bucket_name: Setting
     resource_prefix: Setting
     retrain_state_machine_arn: Setting

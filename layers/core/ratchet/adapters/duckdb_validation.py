@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _JSON_LINE = 16 << 20  # bytes
 _MAX_JSON_KEYS = 500
+_FILES_AT_ONCE = 3  # unpacked, rewritten line by line, and as Parquet
 _NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "VARIANT", "GEOMETRY")
 
 
@@ -35,8 +36,9 @@ class _Source:
 class DuckDbValidator:
     """Judges files against data contracts; writes accepted and quarantined rows beside them as Parquet."""
 
-    def __init__(self, memory_mb: int = 1024, threads: int | None = None) -> None:
-        self._memory_mb = memory_mb
+    def __init__(self, memory_mb: int = 2048, threads: int | None = None) -> None:
+        """`memory_mb` is the whole process's: DuckDB gets what Python, its buffers and the file's pages leave."""
+        self._memory_mb = max(memory_mb // 2, 256)
         self._threads = threads or os.cpu_count() or 1
 
     def __call__(self, file: Path, data: DataSection, upload_id: str) -> Judgement:
@@ -44,7 +46,7 @@ class DuckDbValidator:
         `quarantine.parquet` when it has bad rows."""
         folder = file.parent
         try:
-            plain = upload_file.unpack(file, folder / "unpacked", limit=disk_usage(folder).free // 2)
+            plain = upload_file.unpack(file, folder / "unpacked", limit=disk_usage(folder).free // _FILES_AT_ONCE)
             upload_file.recognise(plain, data.format)
             with self._connection(folder) as connection:
                 return _judge(connection, plain, data, upload_id)
@@ -99,7 +101,13 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection) -> tup
     upload_file.check_columns(header.values, needed_columns(data), "line")
     shape = upload_file.measure(file, data.delimiter)
     if header.line == 1 and len(columns) > 1 and not shape.spaced_quotes:
-        scan = _csv_scan(file, [f"c{index}" for index in range(len(columns))], data.delimiter, header=True)
+        scan = _csv_scan(
+            file,
+            [f"c{index}" for index in range(len(columns))],
+            data.delimiter,
+            header=True,
+            longest=upload_file.MAX_VALUE,
+        )
         numbered = f"SELECT row_number() OVER () + 1 AS line, NULL::VARCHAR AS problem, * FROM {scan}"  # noqa: S608
         source = _Source(columns, numbered, "line")
         try:
@@ -126,7 +134,13 @@ def _exact_csv(
         if finding is None:
             raise
         raise FileRejected(finding) from error
-    scan = _csv_scan(plain, ["line", "problem", *(f"c{index}" for index in range(len(columns)))], ",", header=False)
+    scan = _csv_scan(
+        plain,
+        ["line", "problem", *(f"c{index}" for index in range(len(columns)))],
+        ",",
+        header=False,
+        longest=upload_file.LONGEST_LINE,
+    )
     source = _Source(columns, f"SELECT * REPLACE (line::BIGINT AS line) FROM {scan}", "line")  # noqa: S608
     counts = _row(connection, Plan(data, columns).counting(source.relation))
     if counts[0] != written:
@@ -143,7 +157,7 @@ def _jsonl(connection: "DuckDBPyConnection", file: Path, data: DataSection) -> t
         f"quote='', escape='', nullstr='', strict_mode=false, max_line_size={_JSON_LINE})"
     )
     lines = (
-        "SELECT *, json_valid(text) AND json_type(text) = 'OBJECT' AS is_object "  # noqa: S608
+        "SELECT *, CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END AS is_object "  # noqa: S608
         f"FROM (SELECT row_number() OVER () AS line, text FROM {scan}) WHERE trim(text) <> ''"
     )
     try:
@@ -195,11 +209,11 @@ def _parquet(connection: "DuckDBPyConnection", file: Path, data: DataSection) ->
 _READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
 
 
-def _csv_scan(file: Path, columns: list[str], delimiter: str, *, header: bool) -> str:
+def _csv_scan(file: Path, columns: list[str], delimiter: str, *, header: bool, longest: int) -> str:
     schema = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
     return (
         f"read_csv({literal(str(file))}, auto_detect=false, header={str(header).lower()}, columns={{{schema}}}, "
-        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={upload_file.LONGEST_LINE})"
+        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={longest})"
     )
 
 

@@ -44,6 +44,7 @@ class VerdictOutcome(StrEnum):
     ACCEPTED = "ACCEPTED"
     REJECTED = "REJECTED"
     DUPLICATE = "DUPLICATE"  # the same bytes were judged before under the same contract
+    IGNORED = "IGNORED"  # an empty folder a console made: not data
 
 
 class ValidateDataResult(Contract):
@@ -53,9 +54,9 @@ class ValidateDataResult(Contract):
     pipeline: str
     upload_id: str
     verdict_id: str
-    rows: int = 0
+    rows: int = 0  # of the file, the bad ones included
     bad_rows: int = 0
-    finding: Finding | None = None  # set when rejected
+    finding: Finding | None = None  # set when rejected, now or before
     report_uri: str | None = None
     announcement: Announcement
 

@@ -1,0 +1,39 @@
+"""Validate Data: judges an uploaded object version under its pipeline's data contract."""
+
+from datetime import UTC, datetime
+
+from ratchet.adapters.duckdb_validation import DuckDbValidator
+from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
+from ratchet.adapters.s3_store import S3Store
+from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult
+from ratchet.domain.ingest import JudgeUpload
+from ratchet.observability import count, doorway, logger
+from ratchet.settings import ValidateDataSettings
+
+
+def build() -> JudgeUpload:
+    """The judge of this container."""
+    settings = ValidateDataSettings.load()
+    return JudgeUpload(
+        ledger=DynamoDbLedger(settings.ledger_table_name),
+        store=S3Store(),
+        validate=DuckDbValidator(memory_mb=settings.aws_lambda_function_memory_size),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+@doorway(ObjectCreatedEvent, build)
+def handler(event: ObjectCreatedEvent, judge_upload: JudgeUpload) -> ValidateDataResult:
+    """Answers with the verdict; a rejection is an answer too."""
+    result = judge_upload(event)
+    logger.info(
+        "judged",
+        extra={
+            "pipeline": result.pipeline,
+            "key": event.detail.object.key,
+            "outcome": result.outcome,
+            "rows": result.rows,
+        },
+    )
+    count(f"Upload{result.outcome.title()}", result.pipeline)
+    return result

@@ -1,0 +1,212 @@
+"""Judging an upload: from an object version to a verdict in the ledger, once per content and contract."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from ratchet.contracts.base import Finding
+from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
+from ratchet.contracts.run import Announcement
+from ratchet.domain import file_findings
+from ratchet.domain.definition import CompiledDefinition, DataSection
+from ratchet.domain.errors import DefinitionInvalidError
+from ratchet.domain.identity import upload_id, verdict_id
+from ratchet.domain.ledger import DefinitionRef, Ledger, PipelineState, Upload, Verdict
+from ratchet.domain.ports import Clock, ObjectStore, ObjectVersion
+from ratchet.domain.validation import Judgement
+
+INCOMING = "incoming/"
+NO_PIPELINE = "(none)"  # cannot be a pipeline's name
+_NO_CONTRACT = "no contract"
+_CHUNK = 1 << 20
+
+# Judges a file that lies alone in its folder, and writes accepted.parquet and quarantine.parquet beside it.
+Validator = Callable[[Path, DataSection, str], Judgement]
+
+
+@dataclass(frozen=True)
+class JudgeUpload:
+    """The ingest workflow's one decision. Judging the same object version again gives the same answer."""
+
+    ledger: Ledger
+    store: ObjectStore
+    validate: Validator
+    clock: Clock
+
+    def __call__(self, event: ObjectCreatedEvent) -> ValidateDataResult:
+        bucket, key = event.detail.bucket.name, event.detail.object.key
+        pipeline = pipeline_of(key)
+        state = self.ledger.pipeline(pipeline) if pipeline else None
+        with TemporaryDirectory(prefix="ratchet-") as folder:
+            file = Path(folder) / "upload"
+            version = self.store.download(bucket, key, event.detail.object.version_id, file)
+            upload = _upload(version, file)
+            if version.size == 0 and key.endswith("/"):
+                return self._ignore(pipeline, upload)
+            if pipeline is None:
+                return self._refuse(NO_PIPELINE, upload, file_findings.no_pipeline(key))
+            if state is None or state.definition is None:
+                return self._refuse(pipeline, upload, file_findings.unknown_pipeline(pipeline, key))
+            return self._judge(bucket, state, state.definition, upload, file)
+
+    def _judge(
+        self, bucket: str, state: PipelineState, definition: DefinitionRef, seen: Upload, file: Path
+    ) -> ValidateDataResult:
+        pipeline = state.pipeline
+        first = self.ledger.record_object(pipeline, seen)
+        known = self.ledger.verdict(pipeline, verdict_id(first.upload_id, definition.data_hash))
+        if known is not None:
+            return _answer(pipeline, seen, known)
+        judgement = self.validate(file, self._contract(definition), first.upload_id)
+        made = _verdict(first, definition.data_hash, self.clock(), judgement)
+        made = self._store_results(f"s3://{bucket}", pipeline, made, judgement, file.parent)
+        put = self.ledger.accept if judgement.finding is None else self.ledger.reject
+        return self._put(put, pipeline, seen, made)
+
+    def _contract(self, definition: DefinitionRef) -> DataSection:
+        try:
+            return CompiledDefinition.model_validate(self.store.read_json(definition.uri)).definition.data
+        except (ValidationError, ValueError) as error:
+            raise DefinitionInvalidError(
+                f"{definition.uri} cannot be read; apply the pipeline again: {error}"
+            ) from error
+
+    def _store_results(
+        self, bucket: str, pipeline: str, verdict: Verdict, judgement: Judgement, folder: Path
+    ) -> Verdict:
+        """Writes what the verdict rests on, before the verdict itself: an attempt that dies between leaves no lie."""
+        name = f"{pipeline}/{verdict.verdict_id}"
+        uris = {"report_uri": f"{bucket}/reports/{name}.json"}
+        if judgement.finding is None:
+            uris["accepted_uri"] = f"{bucket}/accepted/{name}.parquet"
+            self.store.upload(folder / "accepted.parquet", uris["accepted_uri"])
+        if judgement.finding is None and judgement.bad_rows:
+            uris["quarantine_uri"] = f"{bucket}/quarantine/{name}.parquet"
+            self.store.upload(folder / "quarantine.parquet", uris["quarantine_uri"])
+        verdict = verdict.model_copy(update=uris)
+        self.store.write_json(uris["report_uri"], _report(pipeline, verdict, judgement))
+        return verdict
+
+    def _refuse(self, pipeline: str, upload: Upload, finding: Finding) -> ValidateDataResult:
+        """A file without a contract. Its version is not recorded as judged: once the pipeline exists, reconcile
+        finds the file again and it is judged then."""
+        made = _verdict(upload, _NO_CONTRACT, self.clock(), Judgement(finding=finding))
+        return self._put(self.ledger.reject, pipeline, upload, made)
+
+    def _put(
+        self, put: Callable[[str, Verdict], bool], pipeline: str, seen: Upload, made: Verdict
+    ) -> ValidateDataResult:
+        """Records the verdict; somebody else's, made of the same bytes meanwhile, wins."""
+        if put(pipeline, made):
+            return _answer(pipeline, seen, made, fresh=True)
+        return _answer(pipeline, seen, self.ledger.verdict(pipeline, made.verdict_id) or made)
+
+    def _ignore(self, pipeline: str | None, upload: Upload) -> ValidateDataResult:
+        """A folder that a console made: recorded so that nobody looks at it again."""
+        if pipeline:
+            self.ledger.record_object(pipeline, upload)
+        name = pipeline or NO_PIPELINE
+        return ValidateDataResult(
+            outcome=VerdictOutcome.IGNORED,
+            pipeline=name,
+            upload_id=upload.upload_id,
+            verdict_id=verdict_id(upload.upload_id, _NO_CONTRACT),
+            announcement=Announcement(
+                pipeline=name,
+                subject=f"{name}: folder ignored",
+                sentence=f"{upload.key} is an empty folder, not data.",
+                upload_key=upload.key,
+            ),
+        )
+
+
+def pipeline_of(key: str) -> str | None:
+    """The folder below `incoming/` that an upload's key names."""
+    folder, separator, _ = key.removeprefix(INCOMING).partition("/")
+    return folder if key.startswith(INCOMING) and separator and folder else None
+
+
+def _upload(version: ObjectVersion, file: Path) -> Upload:
+    with file.open("rb") as content:
+        identity = upload_id(iter(lambda: content.read(_CHUNK), b""))
+    return Upload(
+        upload_id=identity, key=version.key, version_id=version.version_id, modified=version.modified, size=version.size
+    )
+
+
+def _verdict(upload: Upload, contract: str, now: datetime, judgement: Judgement) -> Verdict:
+    return Verdict(
+        verdict_id=verdict_id(upload.upload_id, contract),
+        upload_id=upload.upload_id,
+        data_hash=contract,
+        outcome="REJECTED" if judgement.finding else "ACCEPTED",
+        key=upload.key,
+        version_id=upload.version_id,
+        modified=upload.modified,
+        judged_at=now,
+        rows=judgement.rows,
+        bad_rows=judgement.bad_rows,
+        finding=judgement.finding,
+    )
+
+
+def _report(pipeline: str, verdict: Verdict, judgement: Judgement) -> dict[str, object]:
+    return {
+        "pipeline": pipeline,
+        "verdict": verdict.model_dump(mode="json", exclude={"finding"}),
+        "judgement": judgement.model_dump(mode="json"),
+    }
+
+
+def _answer(pipeline: str, seen: Upload, verdict: Verdict, *, fresh: bool = False) -> ValidateDataResult:
+    """The verdict, when it is new or of this very object version; DUPLICATE for another version of the same bytes.
+
+    A repeated event of the first version gets the verdict again: the first attempt may have died before it was told.
+    """
+    same = fresh or (seen.key, seen.version_id) == (verdict.key, verdict.version_id)
+    return ValidateDataResult(
+        outcome=VerdictOutcome(verdict.outcome) if same else VerdictOutcome.DUPLICATE,
+        pipeline=pipeline,
+        upload_id=verdict.upload_id,
+        verdict_id=verdict.verdict_id,
+        rows=verdict.rows,
+        bad_rows=verdict.bad_rows,
+        finding=verdict.finding,
+        report_uri=verdict.report_uri,
+        announcement=_announcement(pipeline, verdict) if same else _duplicate(pipeline, seen, verdict),
+    )
+
+
+def _announcement(pipeline: str, verdict: Verdict) -> Announcement:
+    accepted = verdict.outcome == "ACCEPTED"
+    name = verdict.key.rpartition("/")[2]
+    aside = f", {verdict.bad_rows:,} bad ones put aside" if verdict.bad_rows else ""
+    said = f"{verdict.rows - verdict.bad_rows:,} rows of {name} are accepted{aside}."
+    if verdict.finding:
+        said = f"{name} is rejected. {verdict.finding.what}"
+    links = {"report": verdict.report_uri, "bad rows": verdict.quarantine_uri}
+    return Announcement(
+        pipeline=pipeline,
+        subject=f"{pipeline}: data {'accepted' if accepted else 'rejected'}",
+        sentence=said,
+        finding=verdict.finding,
+        upload_key=verdict.key,
+        numbers={"rows": verdict.rows, "bad rows": verdict.bad_rows},
+        links={label: uri for label, uri in links.items() if uri},
+    )
+
+
+def _duplicate(pipeline: str, seen: Upload, verdict: Verdict) -> Announcement:
+    return Announcement(
+        pipeline=pipeline,
+        subject=f"{pipeline}: data known already",
+        sentence=f"{seen.key} holds the same bytes as {verdict.key} (version {verdict.version_id}), which was "
+        f"{verdict.outcome.lower()} on {verdict.judged_at:%Y-%m-%d at %H:%M} UTC.",
+        finding=verdict.finding,
+        upload_key=seen.key,
+        links={"report": verdict.report_uri} if verdict.report_uri else {},
+    )
