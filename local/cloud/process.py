@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
+from local.cloud.launch import server_environment
 from local.cloud.settings import REPOSITORY, CloudSettings
 
 __all__ = ["Cloud", "CloudError", "CloudSettings", "CloudStatus", "free_port"]
@@ -50,7 +51,10 @@ class Cloud:
     """A running or stopped embedded cloud, identified by its state folder."""
 
     def __init__(self, settings: CloudSettings) -> None:
-        self.settings = settings
+        # Absolute, for the server has another working directory; not resolved, for a venv's python is a link.
+        values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+        paths: dict[str, Any] = {name: path.absolute() for name, path in values.items() if isinstance(path, Path)}
+        self.settings = settings = replace(settings, **paths)
         self.endpoint_url = settings.endpoint_url
         self.log_file = settings.log_file
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,6 +148,7 @@ class Cloud:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "local.cloud", *options],
                 cwd=REPOSITORY,
+                env=server_environment(self.settings, os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -111,7 +111,7 @@ class GlueEngine:
         """Ends all processes."""
         with self._changed:
             for script in self._scripts.values():
-                script.stop()
+                script.kill()
 
     def _create_job(self, scope: Scope, request: Document) -> Document:
         jobs = self._jobs.setdefault(scope, {})
@@ -153,6 +153,8 @@ class GlueEngine:
 
     def _start_job_run(self, scope: Scope, request: Document) -> Document:
         job = self._job(scope, request["JobName"])
+        if "JobRunId" in request:
+            raise GlueError("InvalidInputException", "The embedded cloud does not retry a run by its JobRunId.")
         runs = self._runs.setdefault(scope, {}).setdefault(job["Name"], [])
         limit = job["ExecutionProperty"]["MaxConcurrentRuns"]
         if sum(run["JobRunState"] in _ACTIVE for run in runs) >= limit:

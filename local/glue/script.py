@@ -86,6 +86,11 @@ class Script:
         self._stopped.set()
         self._end()
 
+    def kill(self) -> None:
+        """Ends the script at once, or keeps it from starting."""
+        self._stopped.set()
+        self._signal(signal.SIGKILL)
+
     @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
@@ -145,7 +150,7 @@ class Script:
             start_new_session=True,
         )
         if self.stopped:  # between the check above and the start
-            self._end()
+            self._signal(signal.SIGKILL)
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +84,29 @@ def test_everything_comes_back_after_a_restart(make_cloud: Callable[..., Cloud])
     assert cloud.client("sqs").get_queue_url(QueueName="kept")["QueueUrl"].endswith("/kept")
 
 
+def test_a_killed_cloud_starts_again_with_its_objects(make_cloud: Callable[..., Cloud]) -> None:
+    cloud = make_cloud()
+    cloud.up()
+    cloud.client("s3").create_bucket(Bucket="kept")
+    cloud.client("s3").put_object(Bucket="kept", Key="a", Body=b"bytes")
+    first = cloud.status().pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    while cloud.status().running:
+        time.sleep(0.01)
+    cloud.up()
+    assert cloud.status().pid != first
+    assert cloud.client("s3").get_object(Bucket="kept", Key="a")["Body"].read() == b"bytes"
+
+
+def test_a_relative_state_folder_is_the_callers(
+    make_cloud: Callable[..., Cloud], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_cloud(state=Path("here")).up()
+    assert (tmp_path / "here" / "cloud.pid").exists()
+
+
 def test_two_clouds_run_side_by_side(make_cloud: Callable[..., Cloud]) -> None:
     first, second = make_cloud("first"), make_cloud("second", account="111122223333")
     first.up()
@@ -114,7 +139,7 @@ def test_a_taken_port_is_named(make_cloud: Callable[..., Cloud]) -> None:
 
 def test_a_failed_start_shows_the_log(make_cloud: Callable[..., Cloud]) -> None:
     cloud = make_cloud(glue_python=Path("no/such/python"))
-    with pytest.raises(CloudError, match=r"exit code 1(.|\n)*No interpreter at no/such/python"):
+    with pytest.raises(CloudError, match=r"exit code 1(.|\n)*No interpreter at .*/no/such/python"):
         cloud.up()
     assert not cloud.status().running
 

@@ -342,7 +342,7 @@ def test_everything_survives_a_restart_but_a_running_script(glue: Glue, tmp_path
 
 
 def test_a_reset_ends_and_forgets_everything(glue: Glue) -> None:
-    glue.job("import time; time.sleep(60)")
+    glue.job("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
     run_id = glue.start()
     until(lambda: glue.run(run_id)["JobRunState"] == "RUNNING")
     script = glue.engine._scripts[run_id]
