@@ -118,7 +118,7 @@ class Story:
     def a_broken_file(self) -> None:
         self._headline("A broken file: rejected, with the line")
         path = self.months["2017-03"].with_name("broken.csv")
-        path.write_bytes(samples.broken(self.months["2017-03"].read_bytes(), first_line=_BROKEN_LINE))
+        path.write_bytes(samples.broken_traffic_month(self.months["2017-03"].read_bytes(), _BROKEN_LINE))
         _, verdict = self._upload([path])[0]
         self._expect(verdict.outcome == "REJECTED", "a rejection")
         found = verdict.finding
