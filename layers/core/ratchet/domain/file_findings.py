@@ -115,9 +115,14 @@ def header_only(min_rows: int) -> Finding:
     return Finding(
         what="The file holds no rows, only column names.",
         where="the whole file",
-        why=f"The contract asks for at least {min_rows} row{'' if min_rows == 1 else 's'}.",
+        why=f"The contract asks for at least {counted(min_rows, 'row')}.",
         fix="Export the data again, and check that the export's filter selects rows.",
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _plural(noun: str, names: Sequence[str]) -> str:

@@ -184,8 +184,9 @@ def _answer(pipeline: str, seen: Upload, verdict: Verdict, *, fresh: bool = Fals
 def _announcement(pipeline: str, verdict: Verdict) -> Announcement:
     accepted = verdict.outcome == "ACCEPTED"
     name = verdict.key.rpartition("/")[2]
-    aside = f", {verdict.bad_rows:,} bad ones put aside" if verdict.bad_rows else ""
-    said = f"{verdict.rows - verdict.bad_rows:,} rows of {name} are accepted{aside}."
+    good = file_findings.counted(verdict.rows - verdict.bad_rows, "row")
+    aside = f", {file_findings.counted(verdict.bad_rows, 'bad row')} put aside" if verdict.bad_rows else ""
+    said = f"{name} is accepted: {good}{aside}."
     if verdict.finding:
         said = f"{name} is rejected. {verdict.finding.what}"
     links = {"report": verdict.report_uri, "bad rows": verdict.quarantine_uri}

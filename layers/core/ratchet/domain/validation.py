@@ -11,7 +11,7 @@ from typing import Literal
 
 from ratchet.contracts.base import Contract, Finding
 from ratchet.domain.definition import ColumnRule, DataSection
-from ratchet.domain.file_findings import header_only
+from ratchet.domain.file_findings import counted, header_only
 
 MAX_EXAMPLES = 20
 BUCKETS = 10_000
@@ -259,8 +259,8 @@ def _finding(data: DataSection, judged: Judgement) -> Finding | None:
     if judged.rows - judged.bad_rows < data.min_rows:
         good = judged.rows - judged.bad_rows
         return Finding(
-            what=f"The file holds {_count(good, 'usable row')}, fewer than the contract asks for.",
-            where=f"the whole file ({_count(judged.rows, 'row')}, {judged.bad_rows} of them bad)",
+            what=f"The file holds {counted(good, 'usable row')}, fewer than the contract asks for.",
+            where=f"the whole file ({counted(judged.rows, 'row')}, {judged.bad_rows} of them bad)",
             why=f"data.min_rows is {data.min_rows}.",
             fix="Upload a more complete file, or lower data.min_rows in pipeline.yaml if such small files are right.",
         )
@@ -277,11 +277,11 @@ def _too_many_bad_rows(data: DataSection, judged: Judgement) -> Finding:
     more = judged.bad_rows - len(named)
     first = judged.examples[0]
     kinds = "; ".join(
-        f"{_count(rule.rows, 'row')}: {rule.column or 'the line'} must be {rule.expects}" for rule in judged.broken
+        f"{counted(rule.rows, 'row')}: {rule.column or 'the line'} must be {rule.expects}" for rule in judged.broken
     )
     return Finding(
-        what=f"{judged.bad_rows:,} of {_count(judged.rows, 'row')} break the data contract, {tolerated}.",
-        where="; ".join(named) + (f"; and {_count(more, 'more row')}" if more else ""),
+        what=f"{judged.bad_rows:,} of {counted(judged.rows, 'row')} break the data contract, {tolerated}.",
+        where="; ".join(named) + (f"; and {counted(more, 'more row')}" if more else ""),
         why=f"In {judged.unit} {first.line}, {'; '.join(first.reasons)}. Broken rules: {kinds}.",
         fix="Correct these rows and upload the file again; the report lists the first of them. "
         "If the values are right, change the column's rule or data.max_bad_rows in pipeline.yaml.",
@@ -304,10 +304,6 @@ def _reason(column: str, text: str, check: str, says: str) -> str:
         return literal(f"{column} {says}")
     shown = f"CASE WHEN length({text}) > {_SHOWN} THEN left({text}, {_SHOWN}) || '…' ELSE {text} END"
     return f"{literal(f'{column} ')} || '\"' || {shown} || '\" ' || {literal(says)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _list(items: Sequence[str]) -> str:
