@@ -78,6 +78,7 @@ class Launcher:
 
     def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Container:
         """Runs `python <arguments>` with exactly this environment; its output goes to the log file."""
+        log.touch()
         container = self._start_warm(arguments, cwd, env, log) or self._start_cold(arguments, cwd, env, log)
         with self._lock:
             self._running = {other for other in self._running if other.code is None} | {container}

@@ -275,9 +275,10 @@ class TrainingRun:
         text = container.log.read_text(errors="replace")
         found = []
         for definition in self._request["AlgorithmSpecification"].get("MetricDefinitions", []):
-            values = [match.group(1) for match in re.finditer(definition["Regex"], text)]
+            values = list(re.finditer(definition["Regex"], text))
             with contextlib.suppress(ValueError, IndexError):
-                found.append({"MetricName": definition["Name"], "Value": float(values[-1]), "Timestamp": time.time()})
+                value = float(values[-1].group(1))
+                found.append({"MetricName": definition["Name"], "Value": value, "Timestamp": time.time()})
         return found
 
     def _move(self, secondary: str, **fields: Any) -> None:
@@ -331,6 +332,11 @@ def _refuse_unsupported(request: Record) -> None:
         raise invalid(
             "Only script mode runs here: HyperParameters must name sagemaker_program and sagemaker_submit_directory."
         )
+    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(f"The regular expression of metric {definition['Name']} is not valid: {error}.") from error
     count, kind = request["ResourceConfig"].get("InstanceCount", 1), request["ResourceConfig"].get("InstanceType")
     if count > 1:
         raise SageMakerError(
