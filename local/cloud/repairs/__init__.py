@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from local.cloud.repairs import (
     alarms,
     authority,
+    definitions,
     delivery,
     jsonpath,
     lambda_environment,
+    resources,
     roles,
     s3_events,
     status_events,
@@ -36,12 +38,14 @@ REPAIRS = (
     Repair("transport", ("T20",), lambda _: transport.apply()),
     Repair("jsonpath", ("T1",), lambda _: jsonpath.apply()),
     Repair("task_state", ("T8", "T9", "T23", "T25"), lambda _: task_state.apply()),
+    Repair("definitions", ("T10",), lambda _: definitions.apply()),
     Repair("roles", ("T2", "T4"), lambda _: roles.apply()),
     Repair("status_events", ("T22",), lambda _: status_events.apply()),
     Repair("delivery", ("T3", "T7"), lambda _: delivery.apply()),
     Repair("s3_events", ("T21",), lambda _: s3_events.apply()),
     Repair("alarms", ("T12",), lambda _: alarms.apply()),
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
+    Repair("resources", ("T13",), lambda _: resources.apply()),
 )
 
 

@@ -27,7 +27,7 @@ from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
 from local.cloud.repairs.lambda_bootstrap import END_OF_LOG
-from local.cloud.repairs.patching import Function, RepairError, expect, replace
+from local.cloud.repairs.patching import Function, expect, replace
 from local.cloud.settings import CloudSettings
 
 _BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
@@ -49,11 +49,8 @@ def apply(settings: CloudSettings) -> None:
     replace(lambda_svc, "_execute_function_warm", "(func: dict, event: dict, request_id: str) -> dict", _execute_warm)
     replace(lambda_svc, "_create_function", "(data: dict)", runtime.refuse_create)
     replace(lambda_svc, "_update_config", "(name: str, data: dict)", runtime.refuse_update)
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
-    if handlers["create"] is not provisioners._lambda_create:
-        raise RepairError("AWS::Lambda::Function is no longer created by _lambda_create.")
     replace(provisioners, "_lambda_create", "(logical_id, props, stack_name)", runtime.refuse_resource)
-    handlers["create"] = provisioners._lambda_create
+    provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]["create"] = provisioners._lambda_create
 
 
 class _Runtime:

@@ -20,7 +20,7 @@ from ministack.services import stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local.cloud.repairs.authority import Session, parameters, trusts
-from local.cloud.repairs.patching import Function, RepairError, expect, replace
+from local.cloud.repairs.patching import Function, expect, replace
 
 _STATES = "states.amazonaws.com"
 _session: ContextVar[Session | None] = ContextVar("state_machine_session", default=None)
@@ -80,10 +80,8 @@ def apply() -> None:
     replace(stepfunctions, "_create_state_machine", "(data)", _refuse_create, ("validate_role_arn",))
     replace(stepfunctions, "_update_state_machine", "(data)", _refuse_update)
     replace(provisioners, "_sfn_state_machine_create", "(logical_id, props, stack_name)", _refuse_resource)
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
-    if handlers["create"].__name__ != "_sfn_state_machine_create":
-        raise RepairError("AWS::StepFunctions::StateMachine is no longer created by _sfn_state_machine_create.")
-    handlers["create"] = provisioners._sfn_state_machine_create
+    machines = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
+    machines["create"] = provisioners._sfn_state_machine_create
     replace(stepfunctions, "_run_execution", "(exec_arn)", _run_as_role)
     replace(stepfunctions, "_invoke_resource", "(resource, input_data)", _check_task)
     replace(stepfunctions, "_invoke_aws_sdk_integration", "(resource, input_data)", _mark_sdk_task)
@@ -148,7 +146,7 @@ def _role_problem(role_arn: str, definition: Any, machine_arn: str) -> str | Non
             "provided role."
         )
     session = Session(role_arn, "create")
-    for resource in _task_resources(parameters(definition)):
+    for resource in _task_resources(_document(definition)):
         match = _OPTIMIZED.match(resource)
         rule = _MANAGED_RULES.get(":".join(match.groups())) if match and ".sync" in resource else None
         rule_arn = f"arn:aws:events:{get_region()}:{get_account_id()}:rule/{rule}"
@@ -156,6 +154,13 @@ def _role_problem(role_arn: str, definition: Any, machine_arn: str) -> str | Non
         if any(session.denial(action, rule_arn) for action in actions):
             return f"'{role_arn}' is not authorized to create managed-rule."
     return None
+
+
+def _document(definition: Any) -> Any:
+    try:
+        return json.loads(definition)
+    except (TypeError, ValueError):  # refused as a definition in a moment
+        return None
 
 
 def _task_resources(document: Any) -> Iterator[str]:
