@@ -21,6 +21,7 @@ from local.cloud.service import Document, Headers, RefusedError, Response
 from local.cloud.settings import CloudSettings
 from local.host import Scope
 from local.sagemaker import SageMakerEngine, SageMakerError
+from local.sagemaker.validation import validate
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 _TAGGING = "sagemaker:AddTags"
@@ -66,14 +67,9 @@ class _Adapter:
     def call(self, action: str, request: Document) -> Document:
         """One action, refused when SageMaker could not assume the role that it names."""
         scope = service.scope()
-        for role_arn in filter(None, map(request.get, _ROLE_FIELDS)):
-            if not trusts(role_arn, _PRINCIPAL, scope.arn("sagemaker", "*")):
-                raise RefusedError(
-                    "ValidationException",
-                    f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
-                    f"'{_PRINCIPAL}' to assume the role.",
-                )
         try:
+            if action in self.engine.actions:
+                _require_roles(scope, validate(action, request))
             return self.engine.call(scope, action, request)
         except SageMakerError as error:
             raise RefusedError(error.code, error.message, error.status, error.details) from error
@@ -135,6 +131,16 @@ class _Job:
     def stop(self) -> None:
         """Asks it to end."""
         self.engine.stop(self.scope, self.action, self.request)
+
+
+def _require_roles(scope: Scope, request: Mapping[str, Any]) -> None:
+    for role_arn in filter(None, map(request.get, _ROLE_FIELDS)):
+        if not trusts(role_arn, _PRINCIPAL, scope.arn("sagemaker", "*")):
+            raise RefusedError(
+                "ValidationException",
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                f"'{_PRINCIPAL}' to assume the role.",
+            )
 
 
 def _route_and_authorize(adapter: _Adapter) -> None:

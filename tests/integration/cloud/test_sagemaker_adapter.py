@@ -185,6 +185,8 @@ def test_requests_outside_the_model_are_refused(studio: Studio) -> None:
     sagemaker = studio.account.cloud.session().client("sagemaker")
     with pytest.raises(ClientError, match="Member must satisfy regular expression pattern"):
         sagemaker.create_training_job(**{**studio.training("x"), "TrainingJobName": "not_a_name"})
+    with pytest.raises(ClientError, match="at 'roleArn' failed to satisfy constraint"):
+        sagemaker.create_training_job(**{**studio.training("x"), "RoleArn": "the role of the training jobs"})
 
 
 def test_endpoints_answer_and_callers_need_permission(studio: Studio) -> None:
