@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
+from ratchet.adapters.clock import utc_now
 from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError
 from ratchet.domain.identity import run_id, run_key
@@ -81,12 +82,13 @@ class DynamoDbLedger:
     def apply_definition(self, name: str, definition: DefinitionRef) -> bool:
         point = self._update(
             name,
-            "SET #pipeline = :name, #definition_id = :id, #definition = :definition,"
+            "SET #pipeline = :name, #definition_id = :id, #definition = :definition, #applied_at = :now,"
             " #done_seq = if_not_exists(#done_seq, :zero), #fence = if_not_exists(#fence, :zero) ADD #work_seq :one",
             "attribute_not_exists(#definition_id) OR #definition_id <> :id",
             name=name,
             id=definition.definition_id,
             definition=_plain(definition),
+            now=utc_now().isoformat(),
             zero=0,
             one=1,
         )

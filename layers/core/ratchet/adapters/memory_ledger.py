@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from threading import RLock
 
+from ratchet.adapters.clock import utc_now
 from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.domain.errors import PipelineUnknownError, StaleRunError
 from ratchet.domain.identity import run_id, run_key
@@ -49,7 +50,7 @@ class MemoryLedger:
             state = self._states.get(name) or PipelineState(pipeline=name)
             if state.definition and state.definition.definition_id == definition.definition_id:
                 return False
-            self._change(state, definition=definition, work_seq=state.work_seq + 1)
+            self._change(state, definition=definition, applied_at=utc_now(), work_seq=state.work_seq + 1)
             return True
 
     def record_object(self, pipeline: str, seen: Upload) -> Upload:

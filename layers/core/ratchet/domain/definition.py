@@ -137,6 +137,7 @@ class DeploySection(Section):
     mode: Literal["serverless", "instance"] = "serverless"
     strategy: Literal["all_at_once"] = "all_at_once"
     instances: Annotated[int, Field(ge=1)] = 1
+    instance_type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.m5.large"
     memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048  # serverless
     max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10  # serverless
     verify: Literal["after"] = "after"

@@ -67,3 +67,7 @@ class SettingsMissingError(BrokenError):
 
 class ValidationBrokenError(BrokenError):
     """Validation contradicts itself: two readers saw different rows in one file."""
+
+
+class ReconcileIncompleteError(BrokenError):
+    """Reconcile failed for some pipelines; the others were looked after."""

@@ -17,6 +17,7 @@ from ratchet.contracts.run import (
     TaskError,
     Verification,
 )
+from ratchet.domain.errors import StaleRunError
 from ratchet.domain.identity import run_id
 
 
@@ -35,6 +36,7 @@ class PipelineState(Contract):
 
     pipeline: str
     definition: DefinitionRef | None = None
+    applied_at: datetime | None = None
     work_seq: int = 0
     done_seq: int = 0
     fence: int = 0
@@ -277,3 +279,13 @@ class Ledger(Protocol):
         """Records the ended run, releases the pipeline, advances `done_seq` to the run's work and, when given,
         sets the champion: all or nothing. StaleRunError when the claim is not the pipeline's."""
         ...
+
+
+def note(ledger: Ledger, run: Run, **found: object) -> RunRecord:
+    """Adds to an open run's record; StaleRunError when the run no longer owns its pipeline."""
+    record = ledger.run(run.pipeline, run.run_id)
+    if record is None:
+        raise StaleRunError(f"the ledger does not know {run.run_id}; its claim was released")
+    known = record.model_copy(update=found)
+    ledger.put_run(claim_of(run, record.execution_arn), known)
+    return known

@@ -1,6 +1,6 @@
 """What use cases need of the world outside; adapters implement it, and each has a fake."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -70,7 +70,7 @@ class Workflow(Protocol):
         """Starts the execution named after the run; one that exists already counts as started."""
         ...
 
-    def start_ingest(self, name: str, event: dict[str, Any]) -> None: ...
+    def start_ingest(self, event: dict[str, Any]) -> None: ...
 
     def status(self, execution_arn: str) -> ExecutionStatus: ...
 
@@ -90,6 +90,7 @@ class EndpointDescription:
     name: str
     config_name: str
     status: str  # InService | Creating | Updating | RollingBack | Failed | …
+    modified: datetime  # when its last change was asked for or ended
     failure_reason: str = ""
 
 
@@ -126,7 +127,7 @@ class Publisher(Protocol):
 class Topic(Protocol):
     """People's mailbox."""
 
-    def publish(self, subject: str, message: str, attributes: Iterable[tuple[str, str]] = ()) -> None: ...
+    def publish(self, subject: str, message: str, attributes: dict[str, str]) -> None: ...
 
 
 class Clock(Protocol):

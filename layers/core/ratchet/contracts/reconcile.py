@@ -1,0 +1,20 @@
+"""What reconcile answers: everything it found lying about, and what it did with it."""
+
+from ratchet.contracts.base import Contract, ForeignContract
+
+
+class ScheduleEvent(ForeignContract):
+    """The five-minute schedule's event; nothing in it is read."""
+
+
+class ReconcileReport(Contract):
+    """Empty lists are the healthy answer."""
+
+    pipelines: int
+    ingested: tuple[str, ...] = ()  # object versions no verdict was found for: s3 URI and version
+    started: tuple[str, ...] = ()  # runs started for work nobody owned
+    released: tuple[str, ...] = ()  # claims whose execution never started
+    closed: tuple[str, ...] = ()  # runs whose execution had ended without closing them
+    resumed: tuple[str, ...] = ()  # deployments looked at because their event may be lost
+    restored: tuple[str, ...] = ()  # endpoints put back on their champion
+    waiting: tuple[str, ...] = ()  # what was busy and will be looked at again

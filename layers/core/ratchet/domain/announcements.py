@@ -1,0 +1,131 @@
+"""What people are told of a run: built from its record alone, so that telling twice tells the same."""
+
+import json
+from typing import Any
+
+from ratchet.contracts.base import Finding
+from ratchet.contracts.run import Announcement, RunOutcome, TaskError
+from ratchet.domain.ledger import RunRecord
+
+_LONGEST_CAUSE = 1_000
+
+_SUBJECT = {
+    RunOutcome.DEPLOYED: "model deployed",
+    RunOutcome.REFUSED: "candidate refused",
+    RunOutcome.NOTHING_TO_DO: "nothing to do",
+    RunOutcome.FAILED: "run failed",
+}
+
+# Which state raises an error, where the error alone says it.
+_STATE = {
+    "ScoringIncompleteError": "Evaluate Model",
+    "EndpointFailedError": "Deploy Endpoint",
+    "EndpointRolledBackError": "Deploy Endpoint",
+    "PredictionMismatchError": "Verify Endpoint",
+    "StepOutputMissingError": "Select Candidate",
+}
+
+_RERUN = "then start it again with `ratchet run {pipeline} --force`"
+
+_FIX = {
+    "DefinitionInvalidError": "Correct pipeline.yaml as the message says and apply it again.",
+    "DependencyBusyError": "AWS was busy for longer than the retries; nothing is wrong with the data. Wait, {rerun}.",
+    "EndpointFailedError": "Read the endpoint's log group, correct what the container complains of, {rerun}.",
+    "EndpointRolledBackError": "The new variant did not become healthy: read the endpoint's log group, correct it, {rerun}.",
+    "EventInvalidError": "Functions and state machine are of different versions: deploy both from one, {rerun}.",
+    "ExecutionStopped": "If nobody stopped the execution on purpose, read its history, {rerun}.",
+    "PredictionMismatchError": "Serving computes other features than scoring did for the row named: correct it, {rerun}.",
+    "ScoringIncompleteError": "Read the transform job's log for the records it could not score, correct them, {rerun}.",
+    "StepOutputMissingError": "Read the job's log; somebody may have deleted its output. Look there, {rerun}.",
+    "States.Timeout": "A job took longer than its limit: raise train.max_runtime or look for why it hangs, {rerun}.",
+}
+_FIX_OTHERS = "Read the execution's history and the function's or job's log for the cause, {rerun}."
+
+
+def sentence_of(record: RunRecord) -> str:
+    """The outcome in one sentence."""
+    if record.outcome is RunOutcome.FAILED and record.error is not None:
+        return f"{record.run_id} failed in {failed_state(record)}: {cause_of(record.error)}"
+    if record.outcome is RunOutcome.DEPLOYED and record.evaluation is not None:
+        return record.evaluation.sentence.replace("is promoted", "is deployed", 1)
+    if record.evaluation is not None:
+        return record.evaluation.sentence
+    return record.because or f"{record.run_id} ended {record.outcome}"
+
+
+def announcement_of(record: RunRecord) -> Announcement:
+    """The event's detail."""
+    outcome = record.outcome or RunOutcome.FAILED
+    links = {"show": f"ratchet show {record.run_id}"}
+    if record.evaluation is not None:
+        links["decision"] = record.evaluation.decision_uri
+    if record.model_package_arn is not None:
+        links["model package"] = record.model_package_arn
+    return Announcement(
+        pipeline=record.pipeline,
+        subject=f"{record.pipeline}: {_SUBJECT[outcome]}",
+        sentence=record.because or sentence_of(record),
+        finding=record.finding,
+        run_id=record.run_id,
+        numbers=_numbers(record),
+        links=links,
+    )
+
+
+def failure_finding(record: RunRecord) -> Finding:
+    """What failed, in which state, why, and what to do."""
+    error = record.error or TaskError(error="Unknown", cause="")
+    fix = _FIX.get(error.error, _FIX_OTHERS)
+    return Finding(
+        what=f"{record.run_id} failed with {error.error}; what served before serves on.",
+        where=f"state {failed_state(record)} of execution {record.execution_arn}",
+        why=cause_of(error),
+        fix=fix.format(rerun=_RERUN.format(pipeline=record.pipeline)),
+    )
+
+
+def failed_state(record: RunRecord) -> str:
+    """Where the run stopped: by its error, else by the first thing its record lacks."""
+    error = record.error or TaskError(error="", cause="")
+    if error.error in _STATE:
+        return _STATE[error.error]
+    if record.plan is None:
+        return "Check Idempotency"
+    job = _document(error.cause)
+    if record.selection is None:
+        not_training = "Preprocess Data" if "JobName" in job else "Select Candidate"
+        return "Train Candidate" if "TrainingJobName" in job else not_training
+    if record.evaluation is None:
+        return "Score Model" if "TransformJobName" in job else "Evaluate Model"
+    return "Deploy Endpoint" if record.deployment is None else "Promote Champion"
+
+
+def cause_of(error: TaskError) -> str:
+    """The reason within a cause: Lambda's errorMessage, a job's FailureReason or ErrorMessage, else the text."""
+    document = _document(error.cause)
+    for name in ("errorMessage", "FailureReason", "ErrorMessage"):
+        if isinstance(reason := document.get(name), str) and reason:
+            return reason[:_LONGEST_CAUSE]
+    return error.cause[:_LONGEST_CAUSE] or f"{error.error} without a cause"
+
+
+def _document(cause: str) -> dict[str, Any]:
+    try:
+        document = json.loads(cause)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _numbers(record: RunRecord) -> dict[str, float]:
+    numbers = {name: round(seconds, 1) for name, seconds in record.timings.items()}
+    named = {f"{name}_seconds": value for name, value in numbers.items()}
+    if (evaluation := record.evaluation) is not None:
+        scores = {"candidate": evaluation.candidate, "champion": evaluation.champion, "naive": evaluation.naive}
+        named |= {f"{evaluation.metric} {name}": value for name, value in scores.items() if value is not None}
+        named["threshold"] = evaluation.threshold
+    if record.plan is not None:
+        named["uploads"] = record.plan.uploads
+    if record.verification is not None:
+        named["latency_p50_ms"] = record.verification.latency_p50_ms
+    return named

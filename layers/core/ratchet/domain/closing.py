@@ -1,0 +1,98 @@
+"""Close Run: the run is recorded, the pipeline released, and what serves is what the ledger says serves."""
+
+import logging
+from dataclasses import dataclass
+
+from ratchet.contracts.ingest import StartRunRequest
+from ratchet.contracts.run import Champion, CloseRunRequest, CloseRunResult, RunOutcome
+from ratchet.domain import identity
+from ratchet.domain.announcements import announcement_of, failure_finding, sentence_of
+from ratchet.domain.deploying import put_back
+from ratchet.domain.errors import EventInvalidError, StaleRunError
+from ratchet.domain.ledger import Claim, Ledger, RunRecord, claim_of
+from ratchet.domain.ports import Clock, Endpoints
+from ratchet.domain.starting import StartRun
+
+_log = logging.getLogger(__name__)
+
+_FOUND = ("plan", "selection", "evaluation", "deployment", "verification", "model_package_arn", "error")
+
+
+@dataclass(frozen=True)
+class CloseRun:
+    """Ends a run in any of its four ways; called again, it answers the same."""
+
+    ledger: Ledger
+    endpoints: Endpoints
+    start_run: StartRun
+    clock: Clock
+    resource_prefix: str
+
+    def __call__(self, request: CloseRunRequest) -> CloseRunResult:
+        run = request.run
+        record = self.ledger.run(run.pipeline, run.run_id)
+        if record is None:
+            raise StaleRunError(f"the ledger does not know {run.run_id}; its claim was released")
+        if record.outcome is None:
+            record = self._close(request, record)
+        return CloseRunResult(
+            outcome=record.outcome or request.outcome,
+            announcement=announcement_of(record),
+            next_run_id=self._start_next(run.pipeline),
+        )
+
+    def _close(self, request: CloseRunRequest, record: RunRecord) -> RunRecord:
+        claim = claim_of(request.run, request.execution_arn)
+        if request.outcome is RunOutcome.FAILED:
+            self._put_back(claim)
+        closed = self._ended(request, record)
+        self.ledger.close(claim, closed, champion_of(closed) if closed.outcome is RunOutcome.DEPLOYED else None)
+        return closed
+
+    def _put_back(self, claim: Claim) -> None:
+        """Only the owner may touch the endpoint; the next one may be deploying already."""
+        state = self.ledger.pipeline(claim.pipeline)
+        if state is None or (state.owner, state.fence) != (claim.execution_arn, claim.fence):
+            raise StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline} any more")
+        name = identity.endpoint_name(self.resource_prefix, claim.pipeline)
+        put_back(self.endpoints, name, state.champion, {"ratchet:pipeline": claim.pipeline})
+
+    def _ended(self, request: CloseRunRequest, record: RunRecord) -> RunRecord:
+        found = {name: value for name in _FOUND if (value := getattr(request, name)) is not None}
+        now = self.clock()
+        ended = record.model_copy(update={**found, "outcome": request.outcome, "ended_at": now})
+        timings = {**ended.timings, "total": (now - ended.started_at).total_seconds()}
+        if ended.deployment is not None:
+            timings["deployment"] = ended.deployment.seconds
+        finding = ended.evaluation.finding if ended.evaluation is not None else None
+        if request.outcome is RunOutcome.FAILED:
+            finding = failure_finding(ended)
+        return ended.model_copy(update={"timings": timings, "finding": finding, "because": sentence_of(ended)})
+
+    def _start_next(self, pipeline: str) -> str | None:
+        """What arrived meanwhile is somebody's work now. The run itself is closed: what fails here, reconcile finds."""
+        try:
+            return self.start_run(StartRunRequest(pipeline=pipeline, reason="upload")).run_id
+        except Exception:  # noqa: BLE001  whatever it is, the run is closed
+            _log.exception("the next run of %s did not start; reconcile will start it", pipeline)
+            return None
+
+
+def champion_of(record: RunRecord) -> Champion:
+    """The champion a deployed run leaves; EventInvalidError names what is missing for it."""
+    selection, evaluation, deployment = record.selection, record.evaluation, record.deployment
+    if selection is None or selection.candidate.model_uri is None:
+        raise EventInvalidError("selection.candidate.model_uri: a deployed run has one")
+    if evaluation is None or deployment is None:
+        raise EventInvalidError("evaluation and deployment: a deployed run has both")
+    return Champion(
+        run_id=record.run_id,
+        model_name=selection.model_name,
+        model_uri=selection.candidate.model_uri,
+        image_uri=selection.image_uri,
+        endpoint_name=deployment.endpoint_name,
+        endpoint_config_name=deployment.endpoint_config_name,
+        model_package_arn=record.model_package_arn,
+        trained_until=evaluation.trained_until,
+        score=evaluation.candidate,
+    )

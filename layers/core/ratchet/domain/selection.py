@@ -1,0 +1,126 @@
+"""Select Candidate: the best model on the validation split goes before the judge."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ratchet.contracts.run import (
+    Candidate,
+    ModelToScore,
+    PreprocessPlan,
+    Run,
+    RunPlan,
+    SelectCandidateRequest,
+    Selection,
+    TrainingResult,
+    TrainPlan,
+)
+from ratchet.domain import identity
+from ratchet.domain.errors import EventInvalidError, StepOutputMissingError
+from ratchet.domain.ledger import Ledger, Step, note
+from ratchet.domain.ports import Clock, ObjectStore
+
+VALIDATION_METRIC = "validation_score"  # as the training job's MetricDefinitions name it
+
+# Script mode serves from the model's own code folder.
+SERVING_ENVIRONMENT = {
+    "SAGEMAKER_PROGRAM": "inference.py",
+    "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+}
+
+
+@dataclass(frozen=True)
+class SelectCandidate:
+    """Records every step output by its key, then chooses; the holdout plays no part in it."""
+
+    ledger: Ledger
+    store: ObjectStore
+    clock: Clock
+    artifacts_bucket: str
+    resource_prefix: str
+
+    def __call__(self, request: SelectCandidateRequest) -> Selection:
+        run, plan = request.run, request.plan
+        preprocess, train = steps_of(plan)
+        self._record_preprocess(run, preprocess)
+        trained = [self._record_trained(run, candidate) for candidate in _trained(train, request.trained)]
+        best = best_candidate([*train.reused, *trained])
+        selection = Selection(
+            candidate=best,
+            model_name=identity.model_name(self.resource_prefix, run.run_id),
+            image_uri=train.image_uri,
+            environment=SERVING_ENVIRONMENT,
+            holdout_uri=f"{preprocess.output_uri}holdout/",
+            models_to_score=tuple(self._models_to_score(run, plan, best)),
+        )
+        note(self.ledger, run, selection=selection)
+        return selection
+
+    def _record_preprocess(self, run: Run, preprocess: PreprocessPlan) -> None:
+        if not self.store.exists(f"{preprocess.output_uri}summary.json"):
+            raise StepOutputMissingError(f"preprocessing left no summary.json under {preprocess.output_uri}")
+        if not preprocess.known:
+            self.ledger.put_step(run.pipeline, self._step(run, "preprocess", preprocess.key, preprocess.output_uri))
+
+    def _record_trained(self, run: Run, candidate: Candidate) -> Candidate:
+        if candidate.model_uri is None or not self.store.exists(candidate.model_uri):
+            raise StepOutputMissingError(
+                f"training job {candidate.training_job_name} reported {candidate.model_uri}, which is not there"
+            )
+        step = self._step(run, "train", candidate.key, candidate.output_uri)
+        self.ledger.put_step(run.pipeline, step.model_copy(update={"candidate": candidate}))
+        return candidate
+
+    def _step(self, run: Run, kind: Literal["preprocess", "train"], key: str, output_uri: str) -> Step:
+        return Step(key=key, kind=kind, run_id=run.run_id, output_uri=output_uri, made_at=self.clock())
+
+    def _models_to_score(self, run: Run, plan: RunPlan, best: Candidate) -> Iterator[ModelToScore]:
+        yield self._to_score(run, "candidate", identity.model_name(self.resource_prefix, run.run_id))
+        # A champion that is the very same model has the same scores.
+        if plan.champion is not None and plan.champion.model_uri != best.model_uri:
+            yield self._to_score(run, "champion", plan.champion.model_name)
+
+    def _to_score(self, run: Run, role: str, model_name: str) -> ModelToScore:
+        return ModelToScore(
+            role=role,
+            model_name=model_name,
+            job_name=identity.job_name(self.resource_prefix, run.run_id, f"score-{role}"),
+            output_uri=f"s3://{self.artifacts_bucket}/runs/{run.pipeline}/{run.run_id}/scores/{role}/",
+        )
+
+
+def steps_of(plan: RunPlan) -> tuple[PreprocessPlan, TrainPlan]:
+    """The plan's two steps; a plan with new work has both."""
+    if plan.preprocess is None or plan.train is None:
+        raise EventInvalidError("plan.preprocess and plan.train: both are needed once there is new work")
+    return plan.preprocess, plan.train
+
+
+def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
+    """The greatest validation score; the first of equals."""
+    return max(candidates, key=_score)
+
+
+def _score(candidate: Candidate) -> float:
+    return -math.inf if candidate.validation_score is None else candidate.validation_score
+
+
+def _trained(train: TrainPlan, results: Sequence[TrainingResult]) -> Iterator[Candidate]:
+    if len(results) != len(train.candidates):
+        raise EventInvalidError(f"trained: {len(results)} results for {len(train.candidates)} candidates")
+    for candidate, result in zip(train.candidates, results, strict=True):
+        yield candidate.model_copy(
+            update={
+                "training_job_name": result.training_job_name,
+                "model_uri": result.model_uri,
+                "validation_score": _validation_score(result),
+            }
+        )
+
+
+def _validation_score(result: TrainingResult) -> float:
+    for metric in result.metrics:
+        if metric.get("MetricName") == VALIDATION_METRIC:
+            return float(str(metric["Value"]))
+    raise StepOutputMissingError(f"training job {result.training_job_name} reported no metric {VALIDATION_METRIC}")
