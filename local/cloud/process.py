@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -58,6 +59,8 @@ class Cloud:
         self.endpoint_url = settings.endpoint_url
         self.log_file = settings.log_file
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: boto3.Session | None = None
+        self._making_clients = threading.Lock()
 
     def up(self, timeout: float = 30) -> None:
         """Starts the cloud detached and waits until it answers; does nothing when it already runs."""
@@ -111,7 +114,9 @@ class Cloud:
 
     def client(self, service: str, **options: Any) -> Any:
         """A boto3 client of one service, as the account's root."""
-        return self.session().client(service, **options)  # type: ignore[call-overload]
+        with self._making_clients:  # a session may be shared by threads, making clients of it may not
+            self._clients = self._clients or self.session()
+            return self._clients.client(service, **options)  # type: ignore[call-overload]
 
     def environment(self) -> dict[str, str]:
         """Variables to lay over a process's own, so that its AWS calls reach this cloud and nothing else."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import botocore.session
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router
 from ministack.core.responses import get_region
@@ -21,7 +20,7 @@ from local.cloud.service import Document, Headers, RefusedError, Response
 from local.cloud.settings import CloudSettings
 from local.host import Scope
 from local.sagemaker import SageMakerEngine, SageMakerError
-from local.sagemaker.validation import validate
+from local.sagemaker.validation import service_model, validate
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 _TAGGING = "sagemaker:AddTags"
@@ -160,7 +159,7 @@ def _integrate(adapter: _Adapter) -> None:
     tasks.register(
         tasks.Integration(
             prefix="arn:aws:states:::sagemaker:",
-            model=botocore.session.get_session().get_service_model("sagemaker"),
+            model=service_model(),
             call=adapter.call,
             job=lambda action, request, _: _Job(adapter.engine, service.scope(), action, request),
             described=_DESCRIBED,
