@@ -224,7 +224,7 @@ class Story:
         self._expect(message is not None, f"a notification about {about} with {answers or 'its outcome'}")
         if message is not None:
             console.print(Text.assemble("    ✉ ", (message.subject, "bold")))
-            console.print(Padding(Text(message.text), (0, 2, 0, 6)))
+            console.print(Padding(Text(message.text.split("\n\nPipeline:")[0]), (0, 2, 0, 6)))
 
     def _records(self, month: str, count: int) -> list[dict[str, Any]]:
         """The first rows of a month, as a client would send them."""

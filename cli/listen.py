@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,11 @@ class Message:
 
     subject: str
     text: str
+
+    def holds(self, texts: Iterable[str]) -> bool:
+        """Whether all the texts are in it, wherever lines break."""
+        whole = _unwrapped(f"{self.subject} {self.text}")
+        return all(_unwrapped(text) in whole for text in texts)
 
 
 class Listener:
@@ -51,13 +57,13 @@ class Listener:
         self._thread.join()
         self._sqs.delete_queue(QueueUrl=self._queue_url)
 
-    def hear(self, *words: str, timeout: float = 10) -> Message | None:
-        """The first notification that holds all the words, waited for; None when none came in time."""
+    def hear(self, *texts: str, timeout: float = 10) -> Message | None:
+        """The first notification that holds all the texts, wherever lines break; None when none came in time."""
         deadline = time.monotonic() + timeout
         with self._arrived:
             while True:
                 for message in self._heard:
-                    if all(word in f"{message.subject}\n{message.text}" for word in words):
+                    if message.holds(texts):
                         return message
                 if (left := deadline - time.monotonic()) <= 0:
                     return None
@@ -74,6 +80,10 @@ class Listener:
                     self._heard.append(Message(envelope.get("Subject", ""), envelope["Message"]))
                     self._arrived.notify_all()
                 self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def _unwrapped(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _policy(topic_arn: str, queue_arn: str) -> str:

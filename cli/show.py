@@ -178,8 +178,17 @@ def _numbers(judged: Evaluation) -> RenderableType:
     return table(*columns, rows=[(judged.metric, *(number(figure) or "-" for figure in figures))])
 
 
-def _rules(decision: dict[str, Any]) -> RenderableType | None:
-    return None
+def _rules(decision: dict[str, Any]) -> RenderableType:
+    """Each rule of the gate with the numbers behind it."""
+    marks = {True: Text("✓", style="green"), False: Text("✗", style="yellow")}
+    rows = [(marks[rule["passed"]], rule["name"], rule["sentence"], _figures(rule)) for rule in decision["rules"]]
+    return table("", "rule", "says", "numbers", rows=rows)
+
+
+def _figures(rule: dict[str, Any]) -> Text:
+    plain = {name: value for name, value in rule["numbers"].items() if isinstance(value, int | float | str)}
+    shown = (f"{name} {number(value) if not isinstance(value, str) else value}" for name, value in plain.items())
+    return Text(", ".join(shown), style="dim")
 
 
 def _serving(record: RunRecord) -> RenderableType | None:

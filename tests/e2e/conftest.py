@@ -1,4 +1,4 @@
-"""One embedded cloud with the real template, deployed by real `sam build` and `sam deploy`, for all end-to-end tests."""
+"""One embedded cloud with the real template, deployed by real `sam build` and `sam deploy`, for all tests here."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -173,7 +173,10 @@ def received(stack: Stack, queue_url: str, timeout: float = 20) -> list[dict[str
     return []
 
 
-def same(texts: Sequence[str], found: str) -> bool:
-    """Whether all texts are in what was found, wherever lines were broken."""
-    plain = "".join(found.split())
-    return all("".join(text.split()) in plain for text in texts)
+def shown(texts: Sequence[str], printed: str) -> bool:
+    """Whether all texts are in what the terminal shows, wherever lines and panels break them."""
+    return all(_letters(text) in _letters(printed) for text in texts)
+
+
+def _letters(text: str) -> str:
+    return "".join(text.replace("│", "").split())

@@ -21,7 +21,8 @@ from tests.unit.cli.conftest import FakeFunctions
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REFERENCE = DefinitionRef(definition_id="d" * 64, uri="s3://a/d", data_hash="h", settle_seconds=1, on_upload=True)
 FINDING = Finding(what="Not good enough", where="the holdout", why="0.85 is under 0.90", fix="Upload more history")
-DECISION: dict[str, Any] = {"outcome": "REFUSE", "rules": []}
+RULE = {"name": "threshold", "passed": False, "sentence": "0.850 misses 0.900", "numbers": {"score": 0.85, "by": []}}
+DECISION: dict[str, Any] = {"outcome": "REFUSE", "rules": [RULE]}
 
 
 @pytest.fixture
@@ -70,7 +71,16 @@ def test_runs_are_listed_with_outcome_and_numbers(refused: RunRecord, runner: Cl
 
 def test_show_gives_all_four_answers_and_the_states(refused: RunRecord, runner: CliRunner) -> None:
     printed = runner.invoke(app, ["show", "traffic-g1"]).stdout
-    for text in (FINDING.what, FINDING.where, FINDING.why, FINDING.fix, "Check Idempotency", "2.0 s"):
+    for text in (
+        FINDING.what,
+        FINDING.where,
+        FINDING.why,
+        FINDING.fix,
+        "Check Idempotency",
+        "2.0 s",
+        "0.850 misses 0.900",
+        "score 0.85",
+    ):
         assert text in printed
     document = json.loads(runner.invoke(app, ["show", "traffic-g1", "--json"]).stdout)
     assert document["decision"] == DECISION
