@@ -10,6 +10,7 @@ from ratchet.domain.errors import DependencyBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE = "ratchet"
 
@@ -22,7 +23,7 @@ class EventBus:
         self._events: EventBridgeClient = client or boto3.client("events", config=CLIENT_CONFIG)
 
     def announce(self, detail_type: str, announcement: Announcement) -> None:
-        entry = {
+        entry: PutEventsRequestEntryTypeDef = {
             "EventBusName": self._bus,
             "Source": SOURCE,
             "DetailType": detail_type,

@@ -17,7 +17,7 @@ from ratchet.domain.ports import EndpointDescription, Prediction
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef, TagTypeDef
+    from mypy_boto3_sagemaker.type_defs import TagTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 VARIANT = "AllTraffic"  # never another name: an update that renames the variant loses its traffic
@@ -28,7 +28,7 @@ _RUNTIME_CONFIG = CLIENT_CONFIG.merge(Config(read_timeout=65))
 _BUSY_CODES = frozenset(
     {"ResourceLimitExceeded", "ResourceInUse", "ModelNotReadyException", "InternalDependencyException"}
 )
-_BUSY_TEXTS = ("in-progress endpoint", "is being updated", "Cannot update endpoint")
+_BUSY_TEXT = "in-progress endpoint"
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _sagemaker_errors() -> Iterator[None]:
             yield
     except ClientError as error:
         message = error_message(error)
-        if error_code(error) in _BUSY_CODES or any(text in message for text in _BUSY_TEXTS):
+        if error_code(error) in _BUSY_CODES or _BUSY_TEXT in message:
             raise DependencyBusyError(f"{error.operation_name}: {message}") from error
         raise
 
@@ -130,17 +130,12 @@ class SageMakerEndpoints:
         return Prediction(json.loads(body), (time.perf_counter() - started) * 1000)
 
 
-def _variant(model_name: str, deploy: DeploySection) -> "ProductionVariantTypeDef":
+def _variant(model_name: str, deploy: DeploySection) -> Any:
+    variant = {"VariantName": VARIANT, "ModelName": model_name, "InitialVariantWeight": 1.0}
     if deploy.mode == "serverless":
         serverless = {"MemorySizeInMB": deploy.memory_mb, "MaxConcurrency": deploy.max_concurrency}
-        return {"VariantName": VARIANT, "ModelName": model_name, "ServerlessConfig": serverless}
-    return {
-        "VariantName": VARIANT,
-        "ModelName": model_name,
-        "InstanceType": deploy.instance_type,
-        "InitialInstanceCount": deploy.instances,
-        "InitialVariantWeight": 1.0,
-    }
+        return {**variant, "ServerlessConfig": serverless}
+    return {**variant, "InstanceType": deploy.instance_type, "InitialInstanceCount": deploy.instances}
 
 
 def _tags(tags: dict[str, str]) -> "list[TagTypeDef]":

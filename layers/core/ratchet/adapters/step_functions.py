@@ -32,10 +32,10 @@ def _step_functions_errors() -> Iterator[None]:
 
 
 class StepFunctions:
-    """The Workflow port. A function that starts no ingest execution needs no ingest machine."""
+    """The Workflow port. A function that only answers task tokens needs to know neither machine."""
 
     def __init__(
-        self, retrain_machine_arn: str, ingest_machine_arn: str = "", client: "SFNClient | None" = None
+        self, retrain_machine_arn: str = "", ingest_machine_arn: str = "", client: "SFNClient | None" = None
     ) -> None:
         self._retrain = retrain_machine_arn
         self._ingest = ingest_machine_arn

@@ -31,3 +31,8 @@ class ExecutionStatusEvent(ForeignContract):
     """EventBridge event of a Standard execution."""
 
     detail: ExecutionStatusDetail
+
+    @property
+    def pipeline(self) -> str:
+        """A retrain execution is named `<pipeline>-g<fence>`."""
+        return self.detail.name.rpartition("-g")[0]

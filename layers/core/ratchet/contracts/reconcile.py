@@ -6,6 +6,11 @@ from ratchet.contracts.base import Contract, ForeignContract
 class ScheduleEvent(ForeignContract):
     """The five-minute schedule's event; nothing in it is read."""
 
+    @property
+    def pipeline(self) -> None:
+        """Every pipeline."""
+        return
+
 
 class ReconcileReport(Contract):
     """Empty lists are the healthy answer."""

@@ -86,7 +86,8 @@ def ending(
         )
     if live.status == "InService" and live.modified > deployment.started_at:
         reason = live.failure_reason or "SageMaker gave no reason"
-        return Failure(EndpointRolledBackError.__name__, f"endpoint {live.name} is back on {live.config_name}: {reason}")
+        cause = f"endpoint {live.name} is back on {live.config_name}: {reason}"
+        return Failure(EndpointRolledBackError.__name__, cause)
     return None
 
 

@@ -46,7 +46,6 @@ class Reconcile:
     resume_deployment: ResumeDeployment
     clock: Clock
     data_bucket: str
-    resource_prefix: str
 
     def __call__(self, pipeline: str | None = None) -> ReconcileReport:
         """ReconcileIncompleteError names what failed for another reason than being busy."""
