@@ -1,5 +1,6 @@
 """The few AWS calls that the tests of the repairs are made of."""
 
+import http.client
 import io
 import json
 import time
@@ -39,6 +40,14 @@ def until(probe: Callable[[], T], seconds: float = _DEADLINE_SECONDS) -> T:
             return value
         assert time.monotonic() < deadline, f"nothing after {seconds} s"
         time.sleep(0.02)
+
+
+def reset(cloud: Cloud) -> None:
+    """Empties a cloud."""
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.settings.port, timeout=30)
+    connection.request("POST", "/_ministack/reset")
+    assert connection.getresponse().status == http.client.OK
+    connection.close()
 
 
 def allow(action: str | Sequence[str], resource: str = "*") -> dict[str, Any]:

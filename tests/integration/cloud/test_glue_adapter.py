@@ -1,6 +1,5 @@
 """Glue jobs on the embedded cloud: API, IAM, Step Functions, CloudFormation, events, logs, restart."""
 
-import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud, CloudSettings, free_port
-from tests.integration.cloud.account import Account, allow, until
+from tests.integration.cloud.account import Account, allow, reset, until
 
 GLUE = "glue.amazonaws.com"
 ACTIVE = {"STARTING", "RUNNING", "STOPPING"}
@@ -275,10 +274,3 @@ def test_jobs_and_runs_survive_a_restart_and_not_a_reset(own_cloud: Cloud) -> No
     assert finished(glue, "kept", glue.start_job_run(JobName="kept")["JobRunId"])["JobRunState"] == "SUCCEEDED"
     reset(own_cloud)
     assert glue.get_jobs()["Jobs"] == []
-
-
-def reset(cloud: Cloud) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", cloud.settings.port, timeout=30)
-    connection.request("POST", "/_ministack/reset")
-    assert connection.getresponse().status == 200
-    connection.close()

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud, CloudSettings, free_port
-from tests.integration.cloud.account import Account, allow, until
+from tests.integration.cloud.account import Account, allow, reset, until
 
 TRAIN = """
 import json, os, pathlib, sys, time
@@ -394,7 +394,7 @@ def own_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     cloud.down()
 
 
-def test_jobs_and_endpoints_survive_a_restart(own_cloud: Cloud) -> None:
+def test_jobs_and_endpoints_survive_a_restart_and_not_a_reset(own_cloud: Cloud) -> None:
     studio = stock(Account(own_cloud))
     studio.sagemaker.create_training_job(**studio.training("kept"))
     artifacts = studio.ended("kept")["ModelArtifacts"]["S3ModelArtifacts"]
@@ -402,10 +402,16 @@ def test_jobs_and_endpoints_survive_a_restart(own_cloud: Cloud) -> None:
     studio.sagemaker.create_endpoint_config(**endpoint_config(studio.name))
     studio.sagemaker.create_endpoint(EndpointName=studio.name, EndpointConfigName=studio.name)
     until(lambda: in_service(studio))
+    studio.sagemaker.create_training_job(**studio.training("interrupted", sleep="60"))
+    until(lambda: is_training(studio, f"{studio.name}-interrupted"))
     own_cloud.down()
     own_cloud.up()
     assert studio.ended("kept")["TrainingJobStatus"] == "Completed"
+    assert studio.ended("interrupted")["TrainingJobStatus"] == "Failed"
     until(lambda: in_service(studio))
     runtime = own_cloud.client("sagemaker-runtime")
     answer = runtime.invoke_endpoint(EndpointName=studio.name, Body=b'{"x": 1}', ContentType="application/jsonlines")
     assert json.loads(answer["Body"].read()) == {"prediction": 3}
+    reset(own_cloud)
+    assert studio.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+    assert studio.sagemaker.list_endpoints()["Endpoints"] == []
