@@ -1,6 +1,7 @@
 """What every part of the engine works with."""
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,13 @@ class Context:
     stop_grace: float
     closed: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
+
+    def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Container:
+        """Starts a container; one that comes too late, after the end of everything, is ended at once."""
+        container = self.launcher.start(arguments, cwd=cwd, env=env, log=log)
+        if self.closed.is_set():
+            container.send(signal.SIGKILL)
+        return container
 
     def run(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Does the work on a thread of its own."""

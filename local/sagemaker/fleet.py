@@ -141,7 +141,7 @@ class Fleet:
         servers = self._servers[plan.name]
         while True:
             servers[place].container.wait()
-            if self._ending.wait(REPLACE_DELAY):
+            if self._ending.wait(REPLACE_DELAY) or self._ctx.closed.is_set():
                 return
             replacement = self._server(plan)
             try:

@@ -88,7 +88,7 @@ class ModelServer:
         }
         if (code := environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")).startswith(MODEL_CODE):
             environment["SAGEMAKER_SUBMIT_DIRECTORY"] = base + code.removeprefix(MODEL_CODE)
-        self.container: Container = ctx.launcher.start(
+        self.container: Container = ctx.start(
             [str(Path(__file__).with_name("serving.py"))],
             cwd=folder.base / "model",
             env=environment,

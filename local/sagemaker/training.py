@@ -175,7 +175,7 @@ class TrainingRun:
         script = self._base / "code" / self._hyperparameters["sagemaker_program"]
         if not script.is_file():
             raise JobFailedError(f"AlgorithmError: {script.name} is not in sagemaker_submit_directory")
-        container = self._ctx.launcher.start(
+        container = self._ctx.start(
             [str(script), *arguments],
             cwd=self._base / "code",
             env=environment,

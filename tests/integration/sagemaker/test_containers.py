@@ -72,13 +72,16 @@ def test_a_traceback_begins_in_the_script(start: Started, tmp_path: Path) -> Non
         fail()
     """)
     container.wait(20)
-    assert container.tail(10_000) == dedent(f"""
+    assert (
+        container.tail(10_000)
+        == dedent(f"""
         Traceback (most recent call last):
           File "{tmp_path}/script.py", line 5, in <module>
             fail()
           File "{tmp_path}/script.py", line 3, in fail
             raise ValueError("no such luck")
         ValueError: no such luck""").strip()
+    )
 
 
 def test_what_the_script_sees(start: Started, tmp_path: Path) -> None:
@@ -112,7 +115,9 @@ def test_what_the_script_sees(start: Started, tmp_path: Path) -> None:
 
 def test_nothing_of_one_container_reaches_the_next(start: Started) -> None:
     assert start("import os, sys; os.environ['LEFT'] = 'over'; sys.modules['left'] = sys", SECRET="s").wait(20) == 0
-    container = start("import os, sys; sys.exit('LEFT' in os.environ or 'SECRET' in os.environ or 'left' in sys.modules)")
+    container = start(
+        "import os, sys; sys.exit('LEFT' in os.environ or 'SECRET' in os.environ or 'left' in sys.modules)"
+    )
     assert container.wait(20) == 0
 
 
@@ -194,13 +199,16 @@ def test_many_at_once(start: Started) -> None:
 
 @warm_only
 def test_warm_is_much_faster(tmp_path: Path) -> None:
-    launcher = Launcher(PYTHON, tmp_path, warm=True)
-    start = Started(launcher, tmp_path)
-    start("pass").wait(20)
-    begun = time.monotonic()
-    assert start("import xgboost, pandas").wait(20) == 0
-    assert time.monotonic() - begun < 0.4
-    launcher.close()
+    durations = {}
+    for warm in (True, False):
+        launcher = Launcher(PYTHON, tmp_path, warm=warm)
+        start = Started(launcher, tmp_path)
+        start("pass").wait(20)
+        begun = time.monotonic()
+        assert start("import xgboost, pandas").wait(20) == 0
+        durations[warm] = time.monotonic() - begun
+        launcher.close()
+    assert durations[True] < durations[False] / 2
 
 
 @warm_only
@@ -238,7 +246,9 @@ def test_all_ends_when_the_parent_is_killed(tmp_path: Path) -> None:
         time.sleep(60)
     """
     root = Path(__file__).parents[3]
-    with subprocess.Popen([sys.executable, "-c", dedent(program)], stdout=subprocess.PIPE, cwd=root, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(program)], stdout=subprocess.PIPE, cwd=root, text=True
+    ) as parent:
         assert parent.stdout is not None
         container = int(parent.stdout.readline())
         assert alive(container)

@@ -3,9 +3,9 @@
 import http.client
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -105,7 +105,9 @@ def test_json_and_csv_arrive_as_text(serve: Serve) -> None:
 def test_accept_defaults_to_json(serve: Serve) -> None:
     accept = MODEL_FN + "def input_fn(*_): pass\ndef predict_fn(*_): pass\ndef output_fn(_, accept): return accept\n"
     served = serve(accept.replace("*_", "a, b"))
-    assert [served("", accept=given)[2] for given in (None, "*/*", "text/csv")] == ["application/json"] * 2 + ["text/csv"]
+    assert [served("", accept=given)[2] for given in (None, "*/*", "text/csv")] == ["application/json"] * 2 + [
+        "text/csv"
+    ]
 
 
 def test_the_default_accept_can_be_set(serve: Serve) -> None:
@@ -114,12 +116,17 @@ def test_the_default_accept_can_be_set(serve: Serve) -> None:
 
 
 def test_transform_fn_does_it_all(serve: Serve) -> None:
-    code = MODEL_FN + "def transform_fn(model, data, content_type, accept):\n    return f'{data} {content_type} {accept}', accept\n"
+    code = (
+        MODEL_FN
+        + "def transform_fn(model, data, content_type, accept):\n    return f'{data} {content_type} {accept}', accept\n"
+    )
     assert serve(code)("in", "text/csv", "text/own")[1:] == ("text/own", "in text/csv text/own")
 
 
 def test_a_function_may_take_the_context(serve: Serve) -> None:
-    code = ECHO + "def input_fn(body, kind, context):\n    return context.system_properties['model_dir'].split('/')[-1]\n"
+    code = (
+        ECHO + "def input_fn(body, kind, context):\n    return context.system_properties['model_dir'].split('/')[-1]\n"
+    )
     assert serve(code)("")[2] == "'model'"
 
 
@@ -147,8 +154,8 @@ def test_an_exception_is_a_server_error_with_its_traceback(serve: Serve) -> None
 
 
 def test_an_exception_may_bring_its_status(serve: Serve) -> None:
-    code = "class Bad(Exception):\n    status_code = 400\n    message = 'bad row'\ndef input_fn(body, kind):\n    raise Bad\n"
-    status, _, text = serve(ECHO + code)("1")
+    bad = "class Bad(Exception):\n    status_code = 400\n    message = 'bad row'\n"
+    status, _, text = serve(ECHO + bad + "def input_fn(body, kind):\n    raise Bad\n")("1")
     assert (status, text.splitlines()[0]) == (400, "bad row")
 
 
@@ -190,20 +197,19 @@ def test_code_imports_its_neighbours_and_none_of_ours(serve: Serve, tmp_path: Pa
 
 
 def test_requests_are_answered_at_the_same_time(serve: Serve) -> None:
-    served = serve(ECHO + "import time\ndef input_fn(body, kind):\n    time.sleep(0.5)\n")
-    threads = [threading.Thread(target=Served(served.process, served.port), args=("",)) for _ in range(5)]
-    begun = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert time.monotonic() - begun < 1.5
+    meeting = "import threading\nall_five = threading.Barrier(5)\n"
+    served = serve(ECHO + meeting + "def input_fn(body, kind):\n    all_five.wait(10)\n")
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(Served(served.process, served.port), "") for _ in range(5)]
+    assert [answer.result()[0] for answer in answers] == [200] * 5
 
 
 def test_a_connection_serves_many_requests_without_delay(serve: Serve) -> None:
     served = serve(ECHO + "def input_fn(body, kind):\n    return len(body)\n")
-    begun = time.monotonic()
+    durations = []
     for size in (1, 10_000, 3_000_000) * 10:
+        begun = time.monotonic()
         assert served("x" * size)[2] == str(size)
-    # A server that lets Nagle's algorithm wait answers no faster than every 40 ms.
-    assert time.monotonic() - begun < 1.0
+        durations.append(time.monotonic() - begun)
+    # A server that lets Nagle's algorithm wait needs 40 ms for each of them.
+    assert sorted(durations)[10] < 0.03

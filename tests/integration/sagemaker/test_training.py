@@ -1,9 +1,12 @@
 """Training jobs, from their request to their artefact."""
 
+import itertools
 import json
+import math
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,10 +71,11 @@ def test_a_job_leaves_its_model(cloud: Cloud) -> None:
 def test_times_and_transitions(cloud: Cloud) -> None:
     job = cloud.train("job-1", SAVE + "import time; time.sleep(1.1)")
     assert job["CreationTime"] <= job["TrainingStartTime"] <= job["TrainingEndTime"] <= job["LastModifiedTime"]
-    assert job["TrainingTimeInSeconds"] == job["BillableTimeInSeconds"] == 2
+    seconds = math.ceil(job["TrainingEndTime"] - job["TrainingStartTime"])
+    assert job["TrainingTimeInSeconds"] == job["BillableTimeInSeconds"] == seconds >= 2
     steps = job["SecondaryStatusTransitions"]
     assert [step["Status"] for step in steps] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
-    assert all(first["EndTime"] == second["StartTime"] for first, second in zip(steps, steps[1:], strict=False))
+    assert all(first["EndTime"] == second["StartTime"] for first, second in itertools.pairwise(steps))
     assert steps[-1]["StatusMessage"] == "Training job completed"
 
 
@@ -101,7 +105,13 @@ def test_the_container_contract(cloud: Cloud) -> None:
     cloud.train(
         "job-1",
         REPORT,
-        HyperParameters={**request["HyperParameters"], "max_depth": "8", "eta": "0.3", "n": '"text"', "sagemaker_x": "1"},
+        HyperParameters={
+            **request["HyperParameters"],
+            "max_depth": "8",
+            "eta": "0.3",
+            "n": '"text"',
+            "sagemaker_x": "1",
+        },
         InputDataConfig=[
             channel("train", "s3://data/in/train", ContentType="text/csv"),
             channel("extra", "s3://data/in/x.csv"),
@@ -180,7 +190,10 @@ def test_a_broken_manifest_is_the_callers_error(cloud: Cloud) -> None:
 def test_a_prefix_without_objects(cloud: Cloud) -> None:
     job = cloud.train("job-1", SAVE, InputDataConfig=[channel("train", "s3://data/nothing/")])
     assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Failed"
-    assert 'ClientError: Data download failed:No S3 objects found under S3 URL "s3://data/nothing/"' in job["FailureReason"]
+    assert (
+        'ClientError: Data download failed:No S3 objects found under S3 URL "s3://data/nothing/"'
+        in job["FailureReason"]
+    )
     assert "ModelArtifacts" not in job
 
 
@@ -409,16 +422,21 @@ def test_only_one_of_many_gets_the_name(cloud: Cloud) -> None:
     cloud.trained("job-1")
 
 
-def test_jobs_run_beside_each_other(cloud: Cloud) -> None:
-    begun = time.monotonic()
+def test_jobs_run_beside_each_other(cloud: Cloud, tmp_path: Path) -> None:
+    meet = f"""
+import os, pathlib, time
+place = pathlib.Path({str(tmp_path)!r})
+(place / os.environ["TRAINING_JOB_NAME"]).touch()
+while len(list(place.iterdir())) < 4:
+    time.sleep(0.01)
+"""
     for number in range(4):
-        cloud.start_training(f"job-{number}", "import time; time.sleep(0.7)")
+        cloud.start_training(f"job-{number}", meet)
     for number in range(4):
         assert cloud.trained(f"job-{number}")["TrainingJobStatus"] == "Completed"
-    assert time.monotonic() - begun < 2.5
 
 
 def test_a_job_leaves_nothing_on_disk(cloud: Cloud) -> None:
     job = cloud.train("job-1", REPORT)
     assert job["TrainingJobStatus"] == "Completed"
-    assert not os.path.exists(seen(cloud)["env"]["SAGEMAKER_BASE_DIR"])  # noqa: PTH110
+    assert not Path(seen(cloud)["env"]["SAGEMAKER_BASE_DIR"]).exists()

@@ -58,7 +58,9 @@ def test_null_counts_as_absent() -> None:
 def test_all_errors_are_told_at_once() -> None:
     error = refusal("CreateTrainingJob", {"TrainingJobName": "", "RoleArn": "role"})
     assert error.message.startswith("5 validation errors detected: Value null at 'outputDataConfig'")
-    assert "Value '' at 'trainingJobName' failed to satisfy constraint: Member must have length greater" in error.message
+    assert (
+        "Value '' at 'trainingJobName' failed to satisfy constraint: Member must have length greater" in error.message
+    )
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
@@ -86,7 +88,9 @@ def test_limits(field: str, value: object, constraint: str) -> None:
 def test_a_list_item_is_named_by_its_place() -> None:
     error = refusal("AddTags", {"ResourceArn": "x", "Tags": [{"Key": "a", "Value": "b"}, {"Key": "", "Value": "?"}]})
     assert "Value '' at 'tags.2.member.key' failed" in error.message
-    assert "Value '?' at 'tags.2.member.value' failed to satisfy constraint: Member must satisfy regular" in error.message
+    assert (
+        "Value '?' at 'tags.2.member.value' failed to satisfy constraint: Member must satisfy regular" in error.message
+    )
 
 
 def test_map_values_are_checked() -> None:
