@@ -1,0 +1,175 @@
+"""What the mocked services answer, built from the contracts: so contracts and workflows are tested together."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from ratchet.contracts.base import Finding
+from ratchet.contracts.ingest import StartRunResult, ValidateDataResult, VerdictOutcome
+from ratchet.contracts.run import (
+    Announcement,
+    Candidate,
+    Champion,
+    CloseRunResult,
+    DeploymentResult,
+    Evaluation,
+    ModelToScore,
+    PreprocessPlan,
+    Run,
+    RunOutcome,
+    RunPlan,
+    Selection,
+    TrainPlan,
+    Verification,
+)
+
+RUN_ID = "traffic-g7"
+ARTIFACTS = "s3://artifacts"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5"
+PACKAGE_ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/ratchet-test/4"
+
+RUN = Run(pipeline="traffic", run_id=RUN_ID, fence=7, reason="upload")
+FINDING = Finding(what="It is not better.", where="gate.confidence", why="P is 0.61.", fix="Wait for more data.")
+
+
+def sha(digit: str) -> str:
+    """A step key, or another SHA-256."""
+    return digit * 64
+
+
+def candidate(number: int) -> Candidate:
+    """An untrained candidate."""
+    return Candidate(
+        name=f"c{number}",
+        key=sha(str(number)),
+        job_name=f"ratchet-test-{RUN_ID}-c{number}",
+        hyperparameters={"max_depth": "8", "sagemaker_program": "train.py"},
+        output_uri=f"{ARTIFACTS}/steps/traffic/train/{sha(str(number))}/",
+    )
+
+
+CHAMPION = Champion(
+    run_id="traffic-g5",
+    model_name="ratchet-test-traffic-g5",
+    model_uri=f"{ARTIFACTS}/steps/traffic/train/{sha('9')}/model.tar.gz",
+    image_uri=IMAGE,
+    endpoint_name="ratchet-test-traffic",
+    endpoint_config_name="ratchet-test-traffic-g5",
+    score=0.91,
+)
+
+
+def plan(known: bool = False, candidates: int = 1, champion: Champion | None = None) -> RunPlan:
+    """New work: with or without its preprocessing, so many candidates, and the champion to beat."""
+    return RunPlan(
+        outcome="NEW_WORK",
+        because="2 uploads are new.",
+        snapshot_id=sha("a"),
+        definition_id=sha("b"),
+        work_seq=3,
+        uploads=2,
+        preprocess=PreprocessPlan(
+            key=sha("c"),
+            known=known,
+            output_uri=f"{ARTIFACTS}/steps/traffic/preprocess/{sha('c')}/",
+            script_uri=f"{ARTIFACTS}/bundles/{sha('d')}/preprocess.py",
+            arguments={"--snapshot": f"{ARTIFACTS}/snapshots/traffic/{sha('a')}.json"},
+        ),
+        train=TrainPlan(
+            image_uri=IMAGE,
+            train_uri=f"{ARTIFACTS}/steps/traffic/preprocess/{sha('c')}/train/",
+            validation_uri=f"{ARTIFACTS}/steps/traffic/preprocess/{sha('c')}/validation/",
+            definition_uri=f"{ARTIFACTS}/definitions/traffic/{sha('b')}.json",
+            max_runtime_seconds=3600,
+            candidates=tuple(candidate(number + 1) for number in range(candidates)),
+        ),
+        champion=champion,
+    )
+
+
+NOTHING_TO_DO = RunPlan(outcome="NOTHING_TO_DO", because="The same data and definition were refused by traffic-g6.")
+
+
+def selection(champion: Champion | None = None) -> Selection:
+    """The first candidate, trained; the champion scores the holdout too when there is one."""
+    trained = candidate(1).model_copy(
+        update={"training_job_name": "job-0", "model_uri": f"{ARTIFACTS}/model.tar.gz", "validation_score": 0.93}
+    )
+    roles = {"candidate": f"ratchet-test-{RUN_ID}"} | ({"champion": champion.model_name} if champion else {})
+    return Selection(
+        candidate=trained,
+        model_name=f"ratchet-test-{RUN_ID}",
+        image_uri=IMAGE,
+        environment={"SAGEMAKER_PROGRAM": "inference.py"},
+        holdout_uri=f"{ARTIFACTS}/steps/traffic/preprocess/{sha('c')}/holdout/",
+        models_to_score=tuple(
+            ModelToScore(
+                role=role,
+                model_name=model,
+                job_name=f"ratchet-test-{RUN_ID}-score-{role}",
+                output_uri=f"{ARTIFACTS}/runs/traffic/{RUN_ID}/scores/{role}/",
+            )
+            for role, model in roles.items()
+        ),
+    )
+
+
+def evaluation(promote: bool = True) -> Evaluation:
+    """The gate's verdict."""
+    return Evaluation(
+        outcome="PROMOTE" if promote else "REFUSE",
+        metric="forecast_accuracy",
+        candidate=0.93,
+        champion=0.91,
+        naive=0.88,
+        threshold=0.9,
+        sentence="0.93 against 0.91.",
+        finding=None if promote else FINDING,
+        decision_uri=f"{ARTIFACTS}/runs/traffic/{RUN_ID}/decision.json",
+    )
+
+
+DEPLOYMENT = DeploymentResult(
+    endpoint_name="ratchet-test-traffic", endpoint_config_name=f"ratchet-test-{RUN_ID}", seconds=212.5
+)
+VERIFICATION = Verification(rows=20, largest_difference=0.0, latency_p50_ms=12.0, latency_max_ms=41.0)
+ANNOUNCEMENT = Announcement(pipeline="traffic", subject="traffic: news", sentence="Something happened.")
+
+
+def closed(outcome: RunOutcome) -> CloseRunResult:
+    """How close_run answers."""
+    return CloseRunResult(outcome=outcome, announcement=ANNOUNCEMENT)
+
+
+def verdict(outcome: VerdictOutcome) -> ValidateDataResult:
+    """How validate_data answers."""
+    return ValidateDataResult(
+        outcome=outcome,
+        pipeline="traffic",
+        upload_id=sha("e"),
+        verdict_id=sha("f"),
+        rows=744,
+        finding=FINDING if outcome is VerdictOutcome.REJECTED else None,
+        announcement=ANNOUNCEMENT,
+    )
+
+
+STARTED = StartRunResult(started=True, run_id=RUN_ID, because="The pipeline was behind and nobody owned it.")
+
+
+def answered(result: BaseModel) -> dict[str, Any]:
+    """What lambda:invoke answers when the function returns this."""
+    return {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": result.model_dump(mode="json")}
+
+
+TRAINED = {
+    "TrainingJobName": f"ratchet-test-{RUN_ID}-c1-0",
+    "TrainingJobStatus": "Completed",
+    "ModelArtifacts": {"S3ModelArtifacts": f"{ARTIFACTS}/steps/traffic/train/{sha('1')}/job-0/output/model.tar.gz"},
+    "FinalMetricDataList": [{"MetricName": "validation_score", "Value": 0.93, "Timestamp": 1700000000.0}],
+    "BillableTimeInSeconds": 61,
+}
+SCORED = {"TransformJobName": f"ratchet-test-{RUN_ID}-score-candidate-0", "TransformJobStatus": "Completed"}
+PREPROCESSED = {"JobRunId": "jr_1", "JobRunState": "SUCCEEDED"}
+PUT = {"Entries": [{"EventId": "1"}], "FailedEntryCount": 0}
+KEPT = {"MessageId": "1"}

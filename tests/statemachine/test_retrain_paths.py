@@ -1,0 +1,290 @@
+"""The retrain workflow by named paths: every outcome, every Catch, every Retry, and what each Task is sent."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from ratchet.contracts.run import Champion, CloseRunRequest, RunOutcome
+from tests.statemachine import examples
+from tests.statemachine.definitions import CONTRACTS, function_of, integration, load, places, tasks, transitions
+from tests.statemachine.examples import CHAMPION, RUN, answered
+from tests.statemachine.interpreter import Answer, Execution, Raised, run
+from tests.statemachine.lint import OPERATIONS
+
+GIVEN = {"run": RUN.model_dump(mode="json")}
+RETRAIN = load("retrain")
+TASKS = {place.name: place.state for place in tasks(RETRAIN)}
+
+TO_THE_GATE = [
+    "Wait For Uploads To Settle",
+    "Check Idempotency",
+    "Is There New Work?",
+    "Preprocess Data",
+    "Train Candidates",
+    "Train Candidate",
+    "Select Candidate",
+    "Create Model",
+    "Score Holdout",
+    "Score Model",
+    "Evaluate Model",
+    "Is Candidate Better?",
+]
+DEPLOYED = [
+    "Register Model",
+    "Deploy Endpoint",
+    "Verify Endpoint",
+    "Promote Champion",
+    "Announce Deployment",
+    "Model Deployed",
+]
+REFUSED = ["Close Refused Run", "Announce Refusal", "Candidate Refused"]
+FAILED = ["Close Failed Run", "Announce Failure", "Run Failed"]
+
+
+def answers(
+    promote: bool = True,
+    known: bool = False,
+    candidates: int = 1,
+    champion: Champion | None = None,
+    changes: Mapping[str, list[Answer]] | None = None,
+) -> dict[str, list[Answer]]:
+    """Every service answers well, but for `changes`."""
+    good: dict[str, list[Answer]] = {
+        "Check Idempotency": [answered(examples.plan(known, candidates, champion))],
+        "Preprocess Data": [examples.PREPROCESSED],
+        "Train Candidate": [examples.TRAINED],
+        "Select Candidate": [answered(examples.selection(champion))],
+        "Create Model": [{"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"}],
+        "Score Model": [examples.SCORED],
+        "Evaluate Model": [answered(examples.evaluation(promote))],
+        "Close Refused Run": [answered(examples.closed(RunOutcome.REFUSED))],
+        "Announce Refusal": [examples.PUT],
+        "Register Model": [{"ModelPackageArn": examples.PACKAGE_ARN}],
+        "Deploy Endpoint": [examples.DEPLOYMENT.model_dump(mode="json")],
+        "Verify Endpoint": [answered(examples.VERIFICATION)],
+        "Promote Champion": [answered(examples.closed(RunOutcome.DEPLOYED))],
+        "Announce Deployment": [examples.PUT],
+        "Close Failed Run": [answered(examples.closed(RunOutcome.FAILED))],
+        "Announce Failure": [examples.PUT],
+    }
+    return good | dict(changes or {})
+
+
+def always(error: str) -> list[Answer]:
+    """The same error on every attempt, however often the state retries."""
+    return [Raised(error)] * 20
+
+
+MISMATCH = {"Verify Endpoint": always("PredictionMismatchError")}
+
+
+@pytest.fixture(scope="module")
+def first_model() -> Execution:
+    return run("retrain", GIVEN, answers())
+
+
+@pytest.fixture(scope="module")
+def next_model() -> Execution:
+    return run("retrain", GIVEN, answers(champion=CHAMPION))
+
+
+@pytest.fixture(scope="module")
+def refusal() -> Execution:
+    return run("retrain", GIVEN, answers(promote=False, champion=CHAMPION))
+
+
+@pytest.fixture(scope="module")
+def failure() -> Execution:
+    return run("retrain", GIVEN, answers(changes=MISMATCH))
+
+
+def test_a_first_model_is_deployed(first_model: Execution) -> None:
+    assert first_model.status == "SUCCEEDED"
+    assert first_model.path == TO_THE_GATE + DEPLOYED
+
+
+def test_with_a_champion_both_models_score_the_holdout(next_model: Execution) -> None:
+    assert next_model.status == "SUCCEEDED"
+    assert next_model.path.count("Score Model") == 2
+    scored = [sent["ModelName"] for sent in next_model.sent["Score Model"]]
+    assert sorted(scored) == sorted([f"ratchet-test-{RUN.run_id}", CHAMPION.model_name])
+
+
+def test_a_success_costs_at_most_twenty_transitions(next_model: Execution) -> None:
+    assert transitions(RETRAIN, next_model.path) == 19
+
+
+def test_known_preprocessing_is_not_done_again() -> None:
+    execution = run("retrain", GIVEN, answers(known=True))
+    assert execution.status == "SUCCEEDED"
+    assert "Preprocess Data" not in execution.path
+
+
+def test_every_candidate_gets_a_training_job_of_its_own() -> None:
+    execution = run("retrain", GIVEN, answers(candidates=3))
+    names = [sent["TrainingJobName"] for sent in execution.sent["Train Candidate"]]
+    assert sorted(names) == [f"ratchet-test-{RUN.run_id}-c{number}-0" for number in (1, 2, 3)]
+    assert len(execution.payload("Select Candidate")["trained"]) == 3
+
+
+def test_with_no_candidate_left_to_train_the_reused_ones_are_judged() -> None:
+    execution = run("retrain", GIVEN, answers(candidates=0))
+    assert execution.status == "SUCCEEDED"
+    assert execution.payload("Select Candidate")["trained"] == []
+
+
+def test_nothing_to_do_ends_at_once() -> None:
+    execution = run("retrain", GIVEN, answers(changes={"Check Idempotency": [answered(examples.NOTHING_TO_DO)]}))
+    assert execution.status == "SUCCEEDED"
+    assert execution.path == [*TO_THE_GATE[:3], "Nothing To Do"]
+
+
+def test_a_refusal_closes_the_run_and_tells_people(refusal: Execution) -> None:
+    assert refusal.status == "SUCCEEDED"
+    assert [state for state in refusal.path if state not in TO_THE_GATE] == REFUSED
+    assert refusal.payload("Close Refused Run")["outcome"] == "REFUSED"
+    assert refusal.sent["Announce Refusal"][0]["Entries"][0]["DetailType"] == "Candidate Refused"
+
+
+def test_an_evaluation_that_says_neither_does_not_deploy() -> None:
+    answer = answered(examples.evaluation())
+    answer["Payload"]["outcome"] = "PERHAPS"
+    execution = run("retrain", GIVEN, answers(changes={"Evaluate Model": [answer]}))
+    assert execution.path[-1] == "Candidate Refused"
+
+
+BEFORE_THE_END = [name for name in TASKS if name != "Close Failed Run" and not name.startswith("Announce ")]
+
+
+@pytest.mark.parametrize("state", BEFORE_THE_END)
+def test_whatever_fails_the_run_is_closed_and_people_are_told(state: str) -> None:
+    refuses = state == "Close Refused Run"
+    execution = run("retrain", GIVEN, answers(not refuses, changes={state: always("SomethingBrokeError")}))
+    assert execution.status == "FAILED"
+    assert execution.error == "RunFailed"
+    assert "SomethingBrokeError" in str(execution.cause)
+    assert execution.path[-3:] == FAILED
+    closing = CloseRunRequest.model_validate(execution.payload("Close Failed Run"))
+    assert closing.outcome is RunOutcome.FAILED
+    assert closing.error is not None
+    assert closing.error.error == "SomethingBrokeError"
+    assert closing.error.cause
+
+
+@pytest.mark.parametrize("state", ["Announce Deployment", "Announce Refusal", "Announce Failure"])
+def test_an_outcome_nobody_was_told_of_ends_in_a_failure(state: str) -> None:
+    untold = {state: always("EventBridge.FailedEntry")} | (MISMATCH if state == "Announce Failure" else {})
+    execution = run("retrain", GIVEN, answers(promote=state != "Announce Refusal", changes=untold))
+    assert execution.status == "FAILED"
+    assert execution.error == "PeopleNotTold"
+    assert "EventBridge.FailedEntry" in str(execution.cause)
+
+
+def test_a_run_that_cannot_be_closed_is_left_to_reconcile() -> None:
+    broken = {"Create Model": always("Denied"), "Close Failed Run": always("StaleRunError")}
+    execution = run("retrain", GIVEN, answers(changes=broken))
+    assert execution.status == "FAILED"
+    assert execution.path[-1] == "Run Not Closed"
+    assert execution.error == "RunNotClosed"
+    assert "StaleRunError" in str(execution.cause)
+
+
+RETRIERS = [
+    (name, error, number, retrier)
+    for name, state in TASKS.items()
+    for number, retrier in enumerate(state["Retry"])
+    for error in retrier["ErrorEquals"][-1:]
+]
+
+
+@pytest.mark.parametrize(("state", "error", "number", "retrier"), RETRIERS, ids=[f"{s}-{e}" for s, e, _, _ in RETRIERS])
+def test_a_busy_world_is_asked_again(state: str, error: str, number: int, retrier: dict[str, Any]) -> None:
+    refuses, fails = "Refus" in state, state in ("Close Failed Run", "Announce Failure")
+    good = answers(promote=not refuses, changes=MISMATCH if fails else None)
+    busy = [Raised("Any.Other" if error == "States.TaskFailed" else error)] * retrier["MaxAttempts"]
+    execution = run("retrain", GIVEN, {**good, state: [*busy, *good[state]]})
+    assert execution.path[-1] == ("Candidate Refused" if refuses else "Run Failed" if fails else "Model Deployed")
+    assert len(execution.sent[state]) == retrier["MaxAttempts"] + 1
+    assert len(execution.waits) == retrier["MaxAttempts"]
+    assert all(wait <= retrier["MaxDelaySeconds"] for wait in execution.waits)
+
+
+@pytest.mark.parametrize("state", ["Train Candidate", "Score Model"])
+def test_a_job_tried_again_gets_a_new_name(state: str) -> None:
+    good = answers()
+    execution = run("retrain", GIVEN, {**good, state: [Raised("Any.Other"), *good[state]]})
+    (field,) = (key for key in execution.sent[state][0] if key.endswith("JobName"))
+    first, second = (sent[field] for sent in execution.sent[state])
+    assert (first[-2:], second[-2:]) == ("-0", "-1")
+    assert max(len(first), len(second)) <= 63
+
+
+def test_what_the_caller_did_wrong_is_not_tried_again() -> None:
+    execution = run("retrain", GIVEN, answers(changes={"Check Idempotency": [Raised("StaleRunError")]}))
+    assert "StaleRunError" in str(execution.cause)
+    assert execution.waits == []
+
+
+def test_every_function_can_parse_what_it_is_sent(
+    next_model: Execution, refusal: Execution, failure: Execution
+) -> None:
+    sent_to = {}
+    for execution in (next_model, refusal, failure):
+        for state in execution.sent:
+            if function := function_of(TASKS[state]):
+                sent_to[state] = function
+                CONTRACTS[function][0].model_validate(execution.payload(state))
+    assert sent_to.keys() == {name for name, state in TASKS.items() if function_of(state)}
+
+
+def test_promotion_hands_over_all_that_was_learned(next_model: Execution) -> None:
+    request = CloseRunRequest.model_validate(next_model.payload("Promote Champion"))
+    assert request.outcome is RunOutcome.DEPLOYED
+    assert request.plan == examples.plan(champion=CHAMPION)
+    assert request.selection == examples.selection(CHAMPION)
+    assert request.evaluation == examples.evaluation()
+    assert request.deployment == examples.DEPLOYMENT
+    assert request.verification == examples.VERIFICATION
+    assert request.model_package_arn == examples.PACKAGE_ARN
+
+
+def test_every_other_service_gets_a_request_its_api_takes(
+    next_model: Execution, refusal: Execution, failure: Execution
+) -> None:
+    asked = set()
+    for execution in (next_model, refusal, failure):
+        for state, sent in _service_calls(execution):
+            asked.add(state)
+            service, operation, _ = OPERATIONS[integration(TASKS[state])]
+            model = ServiceModel(Loader().load_service_model(service, "service-2"))
+            shape: Any = model.operation_model(operation).input_shape
+            report = ParamValidator().validate(sent, shape)
+            assert not report.has_errors(), f"{state}: {report.generate_report()}"
+    assert asked == {name for name, state in TASKS.items() if not function_of(state)}
+
+
+def _service_calls(execution: Execution) -> Iterator[tuple[str, Any]]:
+    for state, calls in execution.sent.items():
+        if function_of(TASKS[state]) is None:
+            for call in calls:
+                entries = [{**entry, "Detail": json.dumps(entry["Detail"])} for entry in call.get("Entries", ())]
+                yield state, {**call, "Entries": entries} if entries else call
+
+
+def test_everything_that_sagemaker_makes_carries_its_tags(next_model: Execution) -> None:
+    tagged = [sent["Tags"] for calls in next_model.sent.values() for sent in calls if "Tags" in sent]
+    assert len(tagged) == 4, "a training job, a model, two transform jobs"
+    for tags in tagged:
+        assert [tag["Key"] for tag in tags] == ["ratchet:pipeline", "ratchet:run", "ratchet:stage"]
+        assert [tag["Value"] for tag in tags][:2] == ["traffic", RUN.run_id]
+
+
+def test_every_state_is_on_a_tested_path(next_model: Execution, refusal: Execution, failure: Execution) -> None:
+    elsewhere = {"Nothing To Do", "Run Not Closed", "People Not Told"}
+    seen = {*next_model.path, *refusal.path, *failure.path, *elsewhere}
+    assert seen == {place.name for place in places(RETRAIN)}
