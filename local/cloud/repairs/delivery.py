@@ -1,4 +1,4 @@
-"""T3, T7, T25: EventBridge and Scheduler deliver by permission, try again, and keep what they cannot deliver.
+"""T3, T7, T27: EventBridge and Scheduler deliver by permission, try again, and keep what they cannot deliver.
 
 MiniStack calls every target directly: no role, no resource policy, one attempt, and a failure is a line in its log.
 """

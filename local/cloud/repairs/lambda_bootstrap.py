@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 END_OF_LOG = "\x1eEND "
+_LARGEST_RESULT = 6_291_556
 _LEVELS = {"TRACE": "DEBUG", "FATAL": "CRITICAL"}
 
 
@@ -147,10 +148,13 @@ def _invoke(handler: Callable[[Any, Context], Any], request: dict[str, Any]) -> 
     except Exception as error:  # noqa: BLE001  whatever the handler raises is its answer
         return {"error": {**_failure(error), "requestId": request["request_id"]}}
     try:
-        return {"result": json.loads(json.dumps(result))}
+        if len(json.dumps(result)) <= _LARGEST_RESULT:
+            return {"result": result}
+        message = f"Response payload size exceeded maximum allowed payload size ({_LARGEST_RESULT} bytes)."
+        report = _report("Function.ResponseSizeTooLarge", message, [])
     except (TypeError, ValueError) as error:
         report = _report("Runtime.MarshalError", f"Unable to marshal response: {error}", [])
-        return {"error": {**report, "requestId": request["request_id"]}}
+    return {"error": {**report, "requestId": request["request_id"]}}
 
 
 def _failure(error: Exception) -> dict[str, Any]:

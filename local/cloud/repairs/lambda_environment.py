@@ -23,7 +23,7 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.core.responses import error_response_json, get_region
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local.cloud.repairs.lambda_bootstrap import END_OF_LOG
@@ -47,6 +47,7 @@ def apply(settings: CloudSettings) -> None:
     runtime = _Runtime(settings)
     replace(lambda_runtime, "_worker_class_for", "(config: dict)", runtime.worker_class, ("return Worker",))
     replace(lambda_svc, "_execute_function_warm", "(func: dict, event: dict, request_id: str) -> dict", _execute_warm)
+    replace(stepfunctions, "_call_lambda", "(func_ref, event)", _name_throttling, ('"Lambda.Unknown"',))
     replace(lambda_svc, "_create_function", "(data: dict)", runtime.refuse_create)
     replace(lambda_svc, "_update_config", "(name: str, data: dict)", runtime.refuse_update)
     replace(provisioners, "_lambda_create", "(logical_id, props, stack_name)", runtime.refuse_resource)
@@ -269,6 +270,18 @@ def _variables(config: dict[str, Any], code: Path, folder: str) -> dict[str, str
     }
     defaults = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TZ": ":UTC"}
     return {**local, **defaults, **own, **lambdas}
+
+
+def _name_throttling(original: Function) -> Function:
+    def call(func_ref: str, event: Any) -> Any:
+        try:
+            return original(func_ref, event)
+        except stepfunctions._ExecutionError as error:
+            if error.error == "Lambda.Unknown" and '"TooManyRequestsException"' in error.cause:
+                raise stepfunctions._ExecutionError("Lambda.TooManyRequestsException", error.cause) from error
+            raise
+
+    return call
 
 
 def _ours(config: dict[str, Any]) -> bool:

@@ -186,8 +186,11 @@ def _run_as_role(original: Function) -> Function:
             cause = f"{_STATES} is not authorized to assume the role {role_arn}."
             stepfunctions._fail_execution(execution, "States.Runtime", cause)
             return
-        _session.set(Session(role_arn, new_uuid().replace("-", "")))
-        original(exec_arn)
+        token = _session.set(Session(role_arn, new_uuid().replace("-", "")))
+        try:
+            original(exec_arn)
+        finally:
+            _session.reset(token)  # a nested execution runs on its parent's thread
 
     return run
 

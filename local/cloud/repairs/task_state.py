@@ -1,8 +1,9 @@
-"""T8, T9, T23, T25: time in a state machine: timeouts, heartbeats and retry delays, and a callback task that fails.
+"""T8, T9, T11, T23, T25, T26: an execution's time and size: timeouts, heartbeats, retry delays, the payload limit.
 
 MiniStack knows a task's TimeoutSeconds only. It ignores the machine's own, HeartbeatSeconds and both Paths, caps every
 retry delay at 60 s whatever MaxDelaySeconds says, reuses one task token for all attempts, and lets a callback task
-wait for its timeout after the function that should have used the token has failed.
+wait for its timeout after the function that should have used the token has failed. Payloads may have any size, and
+an execution that is started twice by name is an error even when both requests are the same.
 """
 
 import json
@@ -11,10 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextvars import ContextVar, copy_context
 from typing import Any
 
-from ministack.core.responses import new_uuid, now_iso
+from ministack.core.responses import json_response, new_uuid, now_iso
 from ministack.services import stepfunctions
 
 from local.cloud.repairs.patching import Function, expect, replace
@@ -22,7 +25,9 @@ from local.cloud.repairs.patching import Function, expect, replace
 _EXPRESS_SECONDS = 300
 _FOREVER = 99_999_999
 _TICK_SECONDS = 0.2
+_LARGEST_PAYLOAD = 256 * 1024
 _Failure = stepfunctions._ExecutionError
+_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 
 
 def apply() -> None:
@@ -33,13 +38,27 @@ def apply() -> None:
     )
     replace(stepfunctions, "_run_execution", "(exec_arn)", _timed, ('execution["status"] == "RUNNING"',))
     replace(stepfunctions, "_fail_execution", "(execution, error, cause)", _fail_while_running)
-    expect(stepfunctions, "_invoke_resource_with_timeout", "(resource, input_data, timeout)")
+    replace(stepfunctions, "_start_execution", "(data)", _start_once, ('"ExecutionAlreadyExists"',))
+    expect(stepfunctions, "_invoke_resource", "(resource, input_data)")
     expect(stepfunctions, "_apply_catcher", "(catcher, raw_input, ctx, query_language, error_output)")
     expect(stepfunctions, "_find_matching_retrier", "(retriers, error, retry_counts)")
     expect(stepfunctions, "_send_task_heartbeat", "(data)", ('info["heartbeat"] = now_iso()',))
 
 
 # -- the execution ------------------------------------------------------------------------------------------------
+
+
+def _start_once(original: Function) -> Function:
+    def start(data: dict[str, Any]) -> Any:
+        """Started again under its name with the same input, a running execution is its own answer."""
+        machine = stepfunctions._state_machines.get(data.get("stateMachineArn", "")) or {}
+        arn = f"{machine.get('stateMachineArn', '').replace(':stateMachine:', ':execution:')}:{data.get('name')}"
+        running = stepfunctions._executions.get(arn) or {}
+        if running.get("status") == "RUNNING" and running["input"] == data.get("input", "{}"):
+            return json_response({"executionArn": arn, "startDate": running["startDate"]})
+        return original(data)
+
+    return start
 
 
 def _timed(original: Function) -> Function:
@@ -92,7 +111,14 @@ def _execute_task(state: dict[str, Any], raw_input: Any, execution: dict[str, An
     def attempt() -> Any:
         effective = _arguments(state, raw_input, ctx)
         result = _perform(state, effective, raw_input, execution, ctx)
-        details = {"output": json.dumps(result), "resource": state["Resource"]}
+        document = json.dumps(result)
+        if len(document.encode()) > _LARGEST_PAYLOAD:
+            cause = (
+                f"The state/task '{state['Resource']}' returned a result with a size exceeding the maximum number of "
+                "bytes service limit."
+            )
+            raise _Failure("States.DataLimitExceeded", cause)
+        details = {"output": document, "resource": state["Resource"]}
         stepfunctions._add_event(execution, "TaskSucceeded", {"taskSucceededEventDetails": details})
         return _output(state, raw_input, result, ctx), stepfunctions._next_or_end(state)
 
@@ -133,7 +159,27 @@ def _perform(
         return _callback(resource, effective, token, execution, timeout=timeout or _FOREVER, heartbeat=heartbeat)
     if timeout is None or ":activity:" in resource:
         return stepfunctions._invoke_resource(resource, effective)
-    return stepfunctions._invoke_resource_with_timeout(resource, effective, timeout)
+    return _within(timeout, resource, effective)
+
+
+def _within(timeout: float, resource: str, effective: Any) -> Any:
+    given_up = threading.Event()
+    context = copy_context()
+    context.run(_given_up.set, given_up)
+    pool = ThreadPoolExecutor(max_workers=1)
+    work = pool.submit(context.run, stepfunctions._invoke_resource, resource, effective)
+    pool.shutdown(wait=False)
+    try:
+        return work.result(timeout)
+    except FutureTimeoutError:
+        given_up.set()
+        raise _Failure("States.Timeout", "") from None
+
+
+def abandoned() -> bool:
+    """Whether the task on whose thread this is asked has timed out: what it has started should be stopped."""
+    given_up = _given_up.get()
+    return given_up is not None and given_up.is_set()
 
 
 def _seconds(state: dict[str, Any], field: str, raw_input: Any, ctx: dict[str, Any]) -> float | None:
@@ -157,7 +203,7 @@ def _callback(
     stepfunctions._task_tokens[token] = task
     try:
         deadline = time.monotonic() + timeout
-        stepfunctions._invoke_resource_with_timeout(resource.replace(".waitForTaskToken", ""), effective, timeout)
+        _within(timeout, resource.replace(".waitForTaskToken", ""), effective)
         _await(task, execution, deadline, heartbeat)
     finally:
         stepfunctions._task_tokens.pop(token, None)

@@ -1,4 +1,4 @@
-"""T3, T7, T25: events are delivered by permission, and what cannot be delivered goes to the dead-letter queue."""
+"""T3, T7, T27: events are delivered by permission, and what cannot be delivered goes to the dead-letter queue."""
 
 import json
 from collections.abc import Mapping
@@ -175,9 +175,7 @@ def test_a_dead_letter_queue_that_does_not_let_events_in_gets_nothing(account: A
     assert not account.message(url)
 
 
-def test_a_function_that_fails_is_tried_three_times_and_then_goes_to_its_destination(
-    account: Account, source: str
-) -> None:
+def test_a_function_that_fails_is_tried_again_and_then_its_destination_is_told(account: Account, source: str) -> None:
     function = account.function(FAILS)
     url, arn = account.queue()
     account.functions.put_function_event_invoke_config(

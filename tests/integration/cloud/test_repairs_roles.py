@@ -250,6 +250,18 @@ def test_waiting_for_an_execution_needs_a_managed_rule(account: Account) -> None
         account.run_states({}, account.role(STATES, start), Start=state)
 
 
+def test_after_a_nested_execution_the_parents_role_counts_again(account: Account, function: str) -> None:
+    child = account.machine({"StartAt": "A", "States": {"A": PASS}})
+    managed = allow(["states:*", "events:*"])
+    nested = task("arn:aws:states:::states:startExecution.sync:2", StateMachineArn=child, Input={})
+    nested = {**nested, "Next": "Then"}
+    del nested["End"]
+
+    ended = account.run_states({}, account.role(STATES, managed), First=nested, Then=task(function))
+
+    assert_refused(ended, "Lambda.AWSLambdaException", "lambda:InvokeFunction", function)
+
+
 def test_without_the_repair_a_role_may_do_anything(tmp_path: Path) -> None:
     with cloud_without("T2", tmp_path) as account:
         state = task("arn:aws:states:::lambda:invoke", FunctionName=account.function(HELLO))

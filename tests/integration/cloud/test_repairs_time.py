@@ -1,4 +1,4 @@
-"""T8, T9, T23, T25: timeouts, heartbeats and retry delays of state machines."""
+"""T8, T9, T11, T23, T25, T26: timeouts, heartbeats, retry delays, sizes and names of executions."""
 
 import json
 import time
@@ -150,6 +150,45 @@ def test_a_stopped_execution_stays_stopped(account: Account) -> None:
     time.sleep(0.5)
     ended = account.states.describe_execution(executionArn=execution)
     assert (ended["status"], ended["error"]) == ("ABORTED", "Stopped")
+
+
+def test_started_twice_by_name_with_the_same_input(account: Account) -> None:
+    url, _ = account.queue()
+    machine = account.machine({"StartAt": "A", "States": {"A": callback(url)}})
+
+    first, second = (
+        account.states.start_execution(stateMachineArn=machine, name="g7", input='{"a": 1}') for _ in range(2)
+    )
+
+    assert (first["executionArn"], first["startDate"]) == (second["executionArn"], second["startDate"])
+    with pytest.raises(account.states.exceptions.ExecutionAlreadyExists):
+        account.states.start_execution(stateMachineArn=machine, name="g7", input='{"a": 2}')
+    account.states.stop_execution(executionArn=first["executionArn"])
+    with pytest.raises(account.states.exceptions.ExecutionAlreadyExists):
+        account.states.start_execution(stateMachineArn=machine, name="g7", input='{"a": 1}')
+
+
+def test_a_payload_over_256_kib_ends_the_execution(account: Account) -> None:
+    big = account.function("def handler(event, context):\n    return 'x' * event['size']\n")
+    task = {
+        "Type": "Task",
+        "Resource": big,
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+        "End": True,
+    }
+
+    assert account.run_states({"size": 200_000}, A=task, Caught=PASS)["status"] == "SUCCEEDED"
+    assert account.run_states({"size": 300_000}, A=task, Caught=PASS)["error"] == "States.DataLimitExceeded"
+    assert account.invoke(big, {"size": 7_000_000})["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+def test_a_throttled_function_is_named_as_such(account: Account) -> None:
+    function = account.function("def handler(event, context): return 1")
+    account.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    ended = account.run_states({}, A={"Type": "Task", "Resource": function, "End": True})
+
+    assert ended["error"] == "Lambda.TooManyRequestsException"
 
 
 def test_without_the_repair_a_machine_never_times_out(tmp_path: Path) -> None:

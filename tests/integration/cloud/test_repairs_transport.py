@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.cloud.process import Cloud
+from local.cloud.repairs.transport import is_loopback
 from tests.integration.cloud.account import ALLOW_ALL, Account, cloud_without
 
 TLS_ONLY = {
@@ -45,13 +46,9 @@ def test_without_the_repair_it_is_denied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"])
 def test_loopback_addresses(address: str) -> None:
-    transport = pytest.importorskip("local.cloud.repairs.transport")
-
-    assert transport.is_loopback(address)
+    assert is_loopback(address)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.7", "::2", "::ffff:10.0.0.1", "localhost", ""])
 def test_other_addresses(address: str) -> None:
-    transport = pytest.importorskip("local.cloud.repairs.transport")
-
-    assert not transport.is_loopback(address)
+    assert not is_loopback(address)
