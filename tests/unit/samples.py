@@ -6,7 +6,7 @@ from typing import Any
 from ratchet.contracts.run import Candidate, Champion, Run
 from ratchet.domain import identity
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition, canonical
-from ratchet.domain.ledger import DefinitionRef, Deployment, Upload, Verdict
+from ratchet.domain.ledger import Claim, DefinitionRef, Deployment, Upload, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREFIX = "ratchet-test"
@@ -101,6 +101,10 @@ def verdict(number: int, outcome: str = "ACCEPTED", data_hash: str | None = None
 
 def run(fence: int = 1, reason: str = "upload", forced: bool = False) -> Run:
     return Run(pipeline="traffic", run_id=f"traffic-g{fence}", fence=fence, reason=reason, forced=forced)
+
+
+def claim(fence: int = 1) -> Claim:
+    return Claim(pipeline="traffic", fence=fence, execution_arn=execution_arn(fence))
 
 
 def candidate(name: str = "c1", key: str = "a" * 64) -> Candidate:

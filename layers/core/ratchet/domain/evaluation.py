@@ -125,7 +125,7 @@ def finding_of(run: Run, decision: Decision, rows: list[HoldoutRow], decision_ur
     """What people are told of a refusal."""
     first = decision.failed[0]
     return Finding(
-        what=f"The candidate of {run.run_id} was refused; what served before serves on.",
+        what=f"The candidate of {run.run_id} was refused and is not deployed.",
         where=f"gate.{first.name}, on {span_of(rows)}; every number is in {decision_uri}",
         why="; ".join(rule.sentence for rule in decision.failed),
         fix=_FIX[first.name],

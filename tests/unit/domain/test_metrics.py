@@ -1,0 +1,75 @@
+"""Every metric on rows small enough to check by hand."""
+
+import numpy as np
+import pytest
+
+from ratchet.domain.definition import Metric
+from ratchet.domain.metrics import METRICS, Answers, Floats, gain, losses
+
+
+def numbers(*values: float) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+ACTUAL = numbers(100, 200, 300)
+FORECAST = Answers(numbers(110, 180, 300))
+LABELS = numbers(0, 0, 1, 1)
+GUESSES = Answers(numbers(0, 1, 1, 1), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]]))
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("forecast_accuracy", 1 - 30 / 600),
+        ("mae", 10.0),
+        ("rmse", (500 / 3) ** 0.5),
+        ("r2", 1 - 500 / 20_000),
+    ],
+)
+def test_regression(metric: Metric, expected: float) -> None:
+    assert METRICS[metric](ACTUAL, FORECAST) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("accuracy", 3 / 4),
+        ("f1", (2 / 3 + 4 / 5) / 2),
+        ("auc", 3 / 4),  # of the four pairs of an actual 1 and an actual 0, three are in order
+    ],
+)
+def test_classification(metric: Metric, expected: float) -> None:
+    assert METRICS[metric](LABELS, GUESSES) == pytest.approx(expected)
+
+
+def test_auc_counts_a_tie_as_half() -> None:
+    even = Answers(numbers(0, 1), np.array([[0.5, 0.5], [0.5, 0.5]]))
+    assert METRICS["auc"](numbers(0, 1), even) == 0.5
+
+
+def test_auc_of_a_constant_answer_or_of_one_class_says_nothing() -> None:
+    assert METRICS["auc"](LABELS, Answers(numbers(1, 1, 1, 1))) == 0.5
+    assert METRICS["auc"](numbers(1, 1, 1, 1), GUESSES) == 0.5
+
+
+def test_actual_values_that_are_all_zero_divide_nothing() -> None:
+    assert METRICS["forecast_accuracy"](numbers(0, 0), Answers(numbers(0, 0))) == 1.0
+    assert METRICS["forecast_accuracy"](numbers(0, 0), Answers(numbers(0, 1))) == 0.0
+    assert METRICS["r2"](numbers(5, 5), Answers(numbers(5, 6))) == 0.0
+
+
+def test_gain_knows_each_metrics_direction() -> None:
+    assert gain("rmse", 9.0, 10.0) == 1.0
+    assert gain("accuracy", 0.9, 1.0) == pytest.approx(-0.1)
+
+
+def test_losses_add_up_to_their_metric() -> None:
+    mae, squared = losses("mae", ACTUAL, FORECAST), losses("rmse", ACTUAL, FORECAST)
+    assert mae is not None
+    assert squared is not None
+    assert mae.mean() == METRICS["mae"](ACTUAL, FORECAST)
+    assert squared.mean() ** 0.5 == pytest.approx(METRICS["rmse"](ACTUAL, FORECAST))
+    wrong = losses("accuracy", LABELS, GUESSES)
+    assert wrong is not None
+    assert wrong.tolist() == [0, 1, 0, 0]
+    assert losses("auc", LABELS, GUESSES) is None

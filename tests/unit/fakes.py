@@ -1,0 +1,118 @@
+"""The world outside, as far as use cases see it: every fake keeps what it was told."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from ratchet.contracts.run import Announcement, DeploymentResult, Run
+from ratchet.domain.definition import DeploySection
+from ratchet.domain.errors import DependencyBusyError
+from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction
+from tests.unit import samples
+
+
+@dataclass
+class FakeClock:
+    now: datetime = samples.NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+@dataclass
+class FakeWorkflow:
+    started: list[Run] = field(default_factory=list)
+    ingested: list[dict[str, Any]] = field(default_factory=list)
+    statuses: dict[str, ExecutionStatus] = field(default_factory=dict)
+    answers: list[tuple[str, Any]] = field(default_factory=list)
+    start_error: Exception | None = None
+
+    def retrain_execution_arn(self, run_id: str) -> str:
+        return f"{samples.EXECUTION_ARN}:{run_id}"
+
+    def start_retrain(self, run: Run) -> None:
+        if self.start_error is not None:
+            raise self.start_error
+        self.started.append(run)
+
+    def start_ingest(self, event: dict[str, Any]) -> None:
+        self.ingested.append(event)
+
+    def status(self, execution_arn: str) -> ExecutionStatus:
+        return self.statuses.get(execution_arn, ExecutionStatus.RUNNING)
+
+    def task_succeeded(self, token: str, result: DeploymentResult) -> None:
+        self.answers.append((token, result))
+
+    def task_failed(self, token: str, error: str, cause: str) -> None:
+        self.answers.append((token, (error, cause)))
+
+
+@dataclass
+class FakeEndpoints:
+    """Changes begin here and end when a test says so by `finish`."""
+
+    clock: FakeClock
+    live: dict[str, EndpointDescription] = field(default_factory=dict)
+    configs: dict[str, tuple[str, DeploySection, dict[str, str]]] = field(default_factory=dict)
+    wanted: dict[str, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def describe(self, name: str) -> EndpointDescription | None:
+        return self.live.get(name)
+
+    def ensure_config(self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str]) -> None:
+        self.configs.setdefault(name, (model_name, deploy, tags))
+
+    def create(self, name: str, config_name: str, tags: dict[str, str]) -> None:
+        self.calls.append(f"create {name} {config_name}")
+        self.wanted[name] = config_name
+        self.live[name] = EndpointDescription(name, config_name, "Creating", self.clock())
+
+    def update(self, name: str, config_name: str) -> None:
+        if self.live[name].status != "InService":
+            raise DependencyBusyError("Cannot update in-progress endpoint")
+        self.calls.append(f"update {name} {config_name}")
+        self.wanted[name] = config_name
+        self.live[name] = replace(self.live[name], status="Updating", modified=self.clock())
+
+    def delete(self, name: str) -> None:
+        self.calls.append(f"delete {name}")
+        del self.live[name]
+
+    def predict(self, name: str, record: dict[str, Any]) -> Prediction:
+        self.asked.append(record)
+        return self.predictions.pop(0)
+
+    def serve(self, name: str, config_name: str) -> None:
+        """An endpoint that has been in service for long."""
+        self.live[name] = EndpointDescription(name, config_name, "InService", samples.NOW - timedelta(days=1))
+
+    def finish(self, name: str) -> None:
+        self.clock.advance(seconds=90)
+        self.live[name] = EndpointDescription(name, self.wanted[name], "InService", self.clock())
+
+    def roll_back(self, name: str, reason: str) -> None:
+        self.clock.advance(seconds=90)
+        self.live[name] = replace(self.live[name], status="InService", modified=self.clock(), failure_reason=reason)
+
+
+@dataclass
+class FakePublisher:
+    announced: list[tuple[str, Announcement]] = field(default_factory=list)
+
+    def announce(self, detail_type: str, announcement: Announcement) -> None:
+        self.announced.append((detail_type, announcement))
+
+
+@dataclass
+class FakeTopic:
+    published: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+    def publish(self, subject: str, message: str, attributes: dict[str, str]) -> None:
+        self.published.append((subject, message, attributes))

@@ -1,0 +1,218 @@
+"""Ratchet without AWS: every use case over fakes, and the jobs' outputs written where the jobs would write them."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ratchet.adapters.memory_ledger import MemoryLedger
+from ratchet.adapters.memory_store import MemoryStore
+from ratchet.contracts.ingest import StartRunRequest
+from ratchet.contracts.run import (
+    CheckIdempotencyRequest,
+    CloseRunRequest,
+    CloseRunResult,
+    DeployEndpointRequest,
+    DeploymentResult,
+    EvaluateModelRequest,
+    Evaluation,
+    Run,
+    RunOutcome,
+    RunPlan,
+    SelectCandidateRequest,
+    Selection,
+    TrainingResult,
+    VerifyEndpointRequest,
+)
+from ratchet.domain.closing import CloseRun
+from ratchet.domain.definition import CompiledDefinition
+from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment, VerifyEndpoint
+from ratchet.domain.evaluation import EvaluateModel
+from ratchet.domain.planning import CheckIdempotency
+from ratchet.domain.ports import Prediction
+from ratchet.domain.reconciliation import Reconcile
+from ratchet.domain.selection import SelectCandidate
+from ratchet.domain.starting import StartRun
+from tests.unit import samples
+from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeWorkflow
+
+ENDPOINT = f"{samples.PREFIX}-traffic"
+HOLDOUT_DAYS = 28
+
+
+@dataclass
+class World:
+    """One pipeline, `traffic`, and everything around it."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    workflow: FakeWorkflow = field(default_factory=FakeWorkflow)
+    publisher: FakePublisher = field(default_factory=FakePublisher)
+    uploads: int = 0
+
+    def __post_init__(self) -> None:
+        self.endpoints = FakeEndpoints(self.clock)
+        self.start_run = StartRun(self.ledger, self.workflow, self.clock)
+        self.close_run = CloseRun(self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX)
+        self.check_idempotency = CheckIdempotency(
+            self.ledger, self.store, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
+        )
+        self.select_candidate = SelectCandidate(self.ledger, self.store, self.clock, samples.ARTIFACTS, samples.PREFIX)
+        self.evaluate_model = EvaluateModel(self.ledger, self.store, self.clock, samples.ARTIFACTS)
+        self.deploy_endpoint = DeployEndpoint(
+            self.ledger, self.store, self.endpoints, self.workflow, self.clock, samples.PREFIX, "test"
+        )
+        self.resume_deployment = ResumeDeployment(
+            self.ledger, self.endpoints, self.workflow, self.clock, samples.PREFIX
+        )
+        self.verify_endpoint = VerifyEndpoint(self.store, self.endpoints)
+        self.reconcile = Reconcile(
+            self.ledger,
+            self.store,
+            self.workflow,
+            self.endpoints,
+            self.publisher,
+            self.start_run,
+            self.close_run,
+            self.resume_deployment,
+            self.clock,
+            samples.DATA,
+        )
+
+    def apply(self, on_upload: bool = True, **changes: Any) -> CompiledDefinition:
+        """`ratchet apply`."""
+        compiled = samples.compiled(**changes)
+        ref = samples.definition_ref(compiled, on_upload)
+        self.store.write_json(ref.uri, samples.stored_definition(compiled))
+        self.ledger.apply_definition("traffic", ref)
+        return compiled
+
+    def accept(self, count: int = 1) -> None:
+        """Validation's part for new uploads."""
+        state = self.ledger.pipeline("traffic")
+        assert state is not None
+        assert state.definition is not None
+        for _ in range(count):
+            self.uploads += 1
+            self.ledger.record_object("traffic", samples.upload(self.uploads))
+            self.ledger.accept("traffic", samples.verdict(self.uploads, data_hash=state.definition.data_hash))
+
+    def start(self, reason: str = "upload", forced: bool = False) -> Run:
+        result = self.start_run(StartRunRequest(pipeline="traffic", reason=reason, forced=forced))
+        assert result.started, result.because
+        return self.workflow.started[-1]
+
+    def arn(self, run: Run) -> str:
+        return self.workflow.retrain_execution_arn(run.run_id)
+
+    def plan(self, run: Run) -> RunPlan:
+        return self.check_idempotency(CheckIdempotencyRequest(run=run, execution_arn=self.arn(run)))
+
+    def preprocess(self, plan: RunPlan, rows: list[dict[str, Any]] | None = None, until: str | None = None) -> None:
+        """The Glue job's part."""
+        assert plan.preprocess is not None
+        output = plan.preprocess.output_uri
+        lines = rows if rows is not None else holdout()
+        self.store.write(f"{output}holdout/part-0.jsonl", jsonl(lines))
+        self.store.write_json(f"{output}summary.json", {"trained_until": until})
+
+    def train(self, plan: RunPlan, scores: tuple[float, ...] = (0.93,)) -> tuple[TrainingResult, ...]:
+        """SageMaker's part; one result per candidate."""
+        assert plan.train is not None
+        results = []
+        for candidate, score in zip(plan.train.candidates, scores, strict=False):
+            name = f"{candidate.job_name}-0"
+            uri = f"{candidate.output_uri}{name}/output/model.tar.gz"
+            self.store.write(uri, b"model")
+            metric = {"MetricName": "validation_score", "Value": score, "Timestamp": 1772366400.0}
+            results.append(
+                TrainingResult(training_job_name=name, model_uri=uri, metrics=(metric,), billable_seconds=40)
+            )
+        return tuple(results)
+
+    def select(self, run: Run, plan: RunPlan, trained: tuple[TrainingResult, ...]) -> Selection:
+        return self.select_candidate(SelectCandidateRequest(run=run, plan=plan, trained=trained))
+
+    def score(self, selection: Selection, candidate: float = 0.05, champion: float = 0.15) -> None:
+        """Batch transform's part: each model is wrong by its share, up and down in turns."""
+        rows = [json.loads(line) for uri in self.store.list(selection.holdout_uri) for line in self.store.lines(uri)]
+        for model in selection.models_to_score:
+            share = candidate if model.role == "candidate" else champion
+            answers = [
+                {"row": row["row"], "SageMakerOutput": {"prediction": off_by(row["actual"], share, row["row"])}}
+                for row in rows
+            ]
+            self.store.write(f"{model.output_uri}part-0.jsonl.out", jsonl(answers))
+
+    def evaluate(self, run: Run, plan: RunPlan, selection: Selection) -> Evaluation:
+        return self.evaluate_model(EvaluateModelRequest(run=run, plan=plan, selection=selection))
+
+    def deploy(self, run: Run, selection: Selection, attempt: int = 1) -> None:
+        request = DeployEndpointRequest(run=run, selection=selection, task_token=f"token-{attempt}")
+        self.deploy_endpoint(request)
+
+    def verify(self, run: Run, selection: Selection, deployment: DeploymentResult) -> Any:
+        return self.verify_endpoint(VerifyEndpointRequest(run=run, selection=selection, deployment=deployment))
+
+    def answer_like(self, selection: Selection, count: int = 20) -> None:
+        """The endpoint will answer what batch transform did, for rows spread over the holdout."""
+        uri = self.store.list(selection.models_to_score[0].output_uri)[0]
+        outputs = [json.loads(line)["SageMakerOutput"] for line in self.store.lines(uri)]
+        step = len(outputs) // count
+        self.endpoints.predictions = [Prediction(output, 12.0) for output in outputs[::step][:count]]
+
+    def close(self, run: Run, outcome: RunOutcome, **found: Any) -> CloseRunResult:
+        return self.close_run(CloseRunRequest(run=run, execution_arn=self.arn(run), outcome=outcome, **found))
+
+    def judged(self, candidate: float = 0.05, until: str | None = None) -> tuple[Run, RunPlan, Selection, Evaluation]:
+        """A run up to its evaluation."""
+        run = self.start()
+        plan = self.plan(run)
+        self.preprocess(plan, until=until)
+        selection = self.select(run, plan, self.train(plan))
+        self.score(selection, candidate)
+        return run, plan, selection, self.evaluate(run, plan, selection)
+
+    def deployed(self, candidate: float = 0.05, until: str | None = "2026-01-31T23:00:00") -> Run:
+        """A whole run that becomes champion."""
+        run, plan, selection, evaluation = self.judged(candidate, until)
+        assert evaluation.outcome == "PROMOTE", evaluation.sentence
+        self.deploy(run, selection)
+        self.endpoints.finish(ENDPOINT)
+        self.resume_deployment(ENDPOINT)
+        _, deployment = self.workflow.answers[-1]
+        self.close(
+            run,
+            RunOutcome.DEPLOYED,
+            plan=plan,
+            selection=selection,
+            evaluation=evaluation,
+            deployment=deployment,
+            model_package_arn="arn:aws:sagemaker:eu-west-1:123456789012:model-package/ratchet-test/1",
+        )
+        return run
+
+
+def off_by(actual: float, share: float, row: int) -> float:
+    """Wrong by `share`, a little more on some days than on others."""
+    wobble = 1 + 0.2 * ((row // 24) % 5 - 2) / 2
+    sign = 1 if row % 2 else -1
+    return round(actual * (1 + share * wobble * sign), 6)
+
+
+def holdout(start: datetime = datetime(2026, 2, 1), days: int = HOLDOUT_DAYS) -> list[dict[str, Any]]:  # noqa: DTZ001
+    """An hourly holdout after January; the naive forecast is wrong by 20 %."""
+    lines = []
+    for hour in range(days * 24):
+        time = (start + timedelta(hours=hour)).isoformat()
+        actual = 3000 + 1000 * (hour % 24) / 24
+        record = {"datetime": time, "temp": 280.5, "weather_main": "Clear" if hour % 3 else "Fog"}
+        lines.append(
+            {"row": hour, "actual": actual, "naive": off_by(actual, 0.2, hour), "time": time, "record": record}
+        )
+    return lines
+
+
+def jsonl(documents: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(document) + "\n" for document in documents).encode()
