@@ -8,7 +8,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, eventbridge
 
-from local.cloud.repairs.patching import Function, expect, replace
+from local.cloud.repairs.patching import Function, expect, expect_all, replace
 
 _TREATED = ("breaching", "notBreaching")
 _COMPARISONS = {
@@ -28,8 +28,16 @@ def apply() -> None:
         _announce,
     )
     replace(cloudwatch, "_evaluate_alarm", "(alarm)", lambda _: _evaluate, ("in _metrics.items():",))
-    expect(cloudwatch, "_stat_value", "(stats, stat_name, points=None)")
-    expect(cloudwatch, "_dims_key", "(dims: dict) -> str")
+    expect_all(
+        cloudwatch,
+        {
+            "_calc_stats": "(points)",
+            "_dims_key": "(dims: dict) -> str",
+            "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
+            "_evaluate_parent_alarms": "(child, seen=frozenset())",
+            "_stat_value": "(stats, stat_name, points=None)",
+        },
+    )
     expect(eventbridge, "_put_events", "(data, allow_aws_source=False)")
 
 

@@ -19,7 +19,7 @@ from ministack.core.responses import new_uuid
 from ministack.services import eventbridge, lambda_svc, s3, sns, sqs, stepfunctions
 
 from local.cloud.repairs.authority import Session, service_denial, trusts
-from local.cloud.repairs.patching import Function, expect, replace
+from local.cloud.repairs.patching import Function, expect_all, replace
 
 logger = logging.getLogger("delivery")
 
@@ -31,6 +31,35 @@ _ACTIONS = {
     "sns": "sns:Publish",
     "states": "states:StartExecution",
 }
+
+
+_CALLED: tuple[tuple[Any, dict[str, str]], ...] = (
+    (
+        eventbridge,
+        {
+            "_apply_input_transformer": "(transformer, rule, view)",
+            "_dispatch_to_sqs": "(spec, payload, sqs_parameters=None)",
+            "_pattern_event_view": "(event)",
+        },
+    ),
+    (
+        lambda_svc,
+        {
+            "_execution_record_for_config": "(func: dict, config: dict) -> dict",
+            "_get_func_record_for_ref": "(function_ref: str) -> tuple[dict | None, dict | None, str]",
+            "invoke_async_with_retry": "(func: dict, event: dict) -> None",
+        },
+    ),
+    (sns, {"_topic_by_arn_any_scope": "(topic_arn: str) -> dict | None"}),
+    (
+        sqs,
+        {
+            "_act_send_message": "(data: dict, qurl: str) -> dict",
+            "_queue_by_arn": "(arn: str) -> dict | None",
+        },
+    ),
+    (stepfunctions, {"_resolve_state_machine_arn": "(arn)", "_start_execution": "(data)"}),
+)
 
 
 class UndeliverableError(Exception):
@@ -108,11 +137,8 @@ class _Delivery:
 def apply() -> None:
     """Puts this module's delivery in place of MiniStack's for Lambda, SQS, SNS and Step Functions targets."""
     replace(eventbridge, "_invoke_target", "(target, event, rule, view=None)", _invoke_target, ("InputTransformer",))
-    expect(eventbridge, "_apply_input_transformer", "(transformer, rule, view)")
-    expect(eventbridge, "_dispatch_to_sqs", "(spec, payload, sqs_parameters=None)")
-    expect(stepfunctions, "_start_execution", "(data)")
-    expect(lambda_svc, "invoke_async_with_retry", "(func: dict, event: dict) -> None")
-    expect(sqs, "_act_send_message", "(data: dict, qurl: str) -> dict")
+    for service, called in _CALLED:
+        expect_all(service, called)
     replace(
         sns,
         "_deliver_to_lambda",

@@ -65,9 +65,8 @@ class LogFormatter(logging.Formatter):
             text = f"[{record.levelname}]\t{moment}\t{self.request_id}\t{message}"
             return f"{text}\n{trace}" if trace else text
         line = {"timestamp": moment, "level": record.levelname, "message": message, "logger": record.name}
-        return json.dumps(
-            {**line, **({"stackTrace": trace.splitlines()} if trace else {}), "requestId": self.request_id}
-        )
+        optional = {"stackTrace": trace.splitlines(), "requestId": self.request_id}
+        return json.dumps({**line, **{name: value for name, value in optional.items() if value}})
 
 
 def main() -> None:

@@ -43,6 +43,13 @@ def apply(settings: CloudSettings) -> None:
     expect(lambda_runtime, "execution_credentials", "(config: dict) -> dict[str, str]")
     expect(lambda_runtime, "release_worker", "(worker: ministack.core.lambda_runtime.Worker) -> None")
     expect(lambda_runtime, "kill_workers", "(workers) -> None", ("worker._proc, None",))
+    expect(
+        lambda_runtime,
+        "acquire_worker",
+        "(func_name: str, config: dict, code_zip: bytes, qualifier: str = '$LATEST', "
+        "max_concurrency: int | None = None)",
+        ("_worker_class_for(config)(func_name, config, code_zip)",),
+    )
     expect(lambda_svc, "_resolve_layer_zip", "(attachment: str | dict) -> bytes | None")
     runtime = _Runtime(settings)
     replace(lambda_runtime, "_worker_class_for", "(config: dict)", runtime.worker_class, ("return Worker",))
@@ -256,6 +263,8 @@ def _variables(config: dict[str, Any], code: Path, folder: str) -> dict[str, str
         "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[{version}]{os.urandom(16).hex()}",
         "AWS_REGION": get_region(),
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
         "LAMBDA_TASK_ROOT": str(code),
         **lambda_runtime.execution_credentials(config),
     }

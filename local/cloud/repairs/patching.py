@@ -3,7 +3,7 @@
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any
 
@@ -29,6 +29,12 @@ def replace(
 def expect(owner: Any, name: str, signature: str, needs: Sequence[str] = ()) -> None:
     """RepairError unless `owner.name` is the function that a repair calls."""
     _expect(owner, name, signature, needs)
+
+
+def expect_all(owner: Any, signatures: Mapping[str, str]) -> None:
+    """RepairError unless the owner has all these functions with these signatures."""
+    for name, signature in signatures.items():
+        expect(owner, name, signature)
 
 
 def edit(owner: Any, name: str, signature: str, old: str, new: str) -> None:

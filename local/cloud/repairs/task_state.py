@@ -20,13 +20,25 @@ from typing import Any
 from ministack.core.responses import json_response, new_uuid, now_iso
 from ministack.services import stepfunctions
 
-from local.cloud.repairs.patching import Function, expect, replace
+from local.cloud.repairs.patching import Function, expect, expect_all, replace
 
 _EXPRESS_SECONDS = 300
 _FOREVER = 99_999_999
 _TICK_SECONDS = 0.2
 _LARGEST_PAYLOAD = 256 * 1024
 _Failure = stepfunctions._ExecutionError
+_CALLED = {
+    "_add_event": "(execution, event_type, details=None)",
+    "_apply_catcher": "(catcher, raw_input, ctx, query_language, error_output)",
+    "_apply_jsonata_arguments": "(state_def, raw_input, ctx=None)",
+    "_apply_jsonata_output": "(state_def, raw_input, ctx=None, result=None, error_output=None, default=None)",
+    "_apply_state_assign": "(state_def, raw_input, ctx, result=None, error_output=None)",
+    "_find_matching_catcher": "(catchers, error)",
+    "_find_matching_retrier": "(retriers, error, retry_counts)",
+    "_invoke_resource": "(resource, input_data)",
+    "_jsonata_state_field": "(state_def, field, expected, raw_input, ctx)",
+    "_resolve_path_or_ctx": "(path, data, ctx)",
+}
 _given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 
 
@@ -39,9 +51,7 @@ def apply() -> None:
     replace(stepfunctions, "_run_execution", "(exec_arn)", _timed, ('execution["status"] == "RUNNING"',))
     replace(stepfunctions, "_fail_execution", "(execution, error, cause)", _fail_while_running)
     replace(stepfunctions, "_start_execution", "(data)", _start_once, ('"ExecutionAlreadyExists"',))
-    expect(stepfunctions, "_invoke_resource", "(resource, input_data)")
-    expect(stepfunctions, "_apply_catcher", "(catcher, raw_input, ctx, query_language, error_output)")
-    expect(stepfunctions, "_find_matching_retrier", "(retriers, error, retry_counts)")
+    expect_all(stepfunctions, _CALLED)
     expect(stepfunctions, "_send_task_heartbeat", "(data)", ('info["heartbeat"] = now_iso()',))
 
 

@@ -202,6 +202,8 @@ def test_a_clean_environment(account: Account, monkeypatch: pytest.MonkeyPatch) 
         "AWS_REGION",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
         "LANG",
         "PATH",
         "TABLE_NAME",
