@@ -11,12 +11,12 @@ from tests.unit import samples
 SNAPSHOT = "5" * 64
 
 
-def changed(**changes: object) -> CompiledDefinition:
+def changed(**changes: dict[str, object]) -> CompiledDefinition:
     """The sample with one section's fields changed."""
     document = samples.compiled().model_dump(mode="json")
     for section, fields in changes.items():
         target = document if section == "compiled" else document["definition"].get(section, document.get(section))
-        target.update(fields)  # type: ignore[union-attr]
+        target.update(fields)
     return CompiledDefinition.model_validate(document)
 
 
@@ -62,7 +62,7 @@ def test_a_corrected_contract_judges_the_same_upload_anew() -> None:
     ],
 )
 def test_a_step_key_follows_what_can_change_the_step_and_nothing_else(
-    change: dict[str, object], preprocess_changes: bool, train_changes: bool
+    change: dict[str, dict[str, object]], preprocess_changes: bool, train_changes: bool
 ) -> None:
     before, after = changed(), changed(**change)
     preprocess = [identity.preprocess_key(SNAPSHOT, d) for d in (before, after)]

@@ -13,8 +13,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 def subject_of(stage: str, announcement: Announcement) -> str:
     """One ASCII line that fits SNS."""
     text = f"[{stage}] {announcement.subject}"
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
-    line = " ".join(_clean(ascii_text).split())
+    letters = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    line = " ".join(_clean(letters.encode("ascii", "replace").decode()).split())
     return line if len(line) < SUBJECT_LENGTH else f"{line[: SUBJECT_LENGTH - 4]}..."
 
 
