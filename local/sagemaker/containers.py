@@ -126,8 +126,10 @@ class Launcher:
 
 def _watch(process: subprocess.Popen[bytes], container: Container) -> None:
     # The group is ended before the process is reaped: until then nobody else can get its number.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    container.send(signal.SIGKILL)
+    # macOS has no waitid before Python 3.13; a container's children then end on their own.
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        container.send(signal.SIGKILL)
     container.ended(process.wait())
 
 

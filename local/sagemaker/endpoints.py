@@ -13,7 +13,7 @@ from local.host import Scope
 from local.sagemaker.context import Context, milliseconds
 from local.sagemaker.errors import SageMakerError, invalid
 from local.sagemaker.fleet import Fleet, VariantPlan, plan
-from local.sagemaker.hosting import HostingError
+from local.sagemaker.hosting import HostingError, NotReachableError
 from local.sagemaker.jobs import folder, internal, reason
 from local.sagemaker.listing import page, summary
 from local.sagemaker.models import Models
@@ -274,7 +274,9 @@ class Endpoints:
         if pending:
             self._restore_update(scope, name, pending)
         else:
-            self._settle(scope, name, "InService", ProductionVariants=_shown(plans))
+            # Nothing has changed for anyone outside, unless the endpoint was on its way here.
+            settle = self._move if status in ("InService", "SystemUpdating") else self._settle
+            settle(scope, name, "InService", ProductionVariants=_shown(plans))
 
     def _restore_update(self, scope: Scope, name: str, config: str) -> None:
         try:
@@ -287,13 +289,13 @@ class Endpoints:
 
     def _started_when_ready(self, scope: Scope, name: str, plans: list[VariantPlan]) -> Fleet:
         """The cloud around the engine may come up after it: its S3 is asked again until it answers."""
-        for attempt in itertools.count(1):
+        for _ in range(_RESTORE_ATTEMPTS):
             try:
                 return self._started(scope, name, plans)
-            except HostingError:
-                if attempt == _RESTORE_ATTEMPTS or self._ctx.closed.wait(_RESTORE_INTERVAL):
+            except NotReachableError:
+                if self._ctx.closed.wait(_RESTORE_INTERVAL):
                     raise
-        raise AssertionError
+        return self._started(scope, name, plans)
 
     def _started(self, scope: Scope, name: str, plans: list[VariantPlan]) -> Fleet:
         base = folder(self._ctx, scope, ENDPOINT, name) / str(next(self._generation))
@@ -302,8 +304,8 @@ class Endpoints:
             fleet.start()
         except HostingError:
             raise
-        except (ClientError, BotoCoreError) as error:
-            raise HostingError(f"The execution role could not be used: {error}") from error
+        except (ClientError, BotoCoreError, OSError) as error:
+            raise NotReachableError(f"The execution role could not be used: {error}") from error
         except Exception as error:
             raise HostingError(internal(error, name)) from error
         return fleet

@@ -13,7 +13,15 @@ from pathlib import Path
 from local.host import Scope
 from local.sagemaker import s3
 from local.sagemaker.context import Context
-from local.sagemaker.hosting import STARTUP_TIMEOUT, Answer, HostingError, ModelFolder, ModelServer, ModelSpec
+from local.sagemaker.hosting import (
+    STARTUP_TIMEOUT,
+    Answer,
+    HostingError,
+    ModelFolder,
+    ModelServer,
+    ModelSpec,
+    NotReachableError,
+)
 from local.sagemaker.store import Record
 
 INVOCATION_TIMEOUT = 60
@@ -122,7 +130,7 @@ class Fleet:
         try:
             folder = ModelFolder(self._ctx, self._scope, plan.spec, self._base / plan.name)
         except s3.DataError as error:
-            raise HostingError(
+            raise NotReachableError(
                 f"Failed to download model data for container of production variant {plan.name}: {error}"
             ) from error
         self._folders[plan.name] = folder

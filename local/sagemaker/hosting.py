@@ -14,7 +14,7 @@ from local.sagemaker.containers import Container, base_environment
 from local.sagemaker.context import Context
 from local.sagemaker.store import Record
 
-MODEL_CODE = "/opt/ml"
+_OPT_ML = "/opt/ml"
 STARTUP_TIMEOUT = 480
 _POLL = 0.005
 
@@ -25,6 +25,10 @@ class HostingError(Exception):
     def __init__(self, message: str, *, timed_out: bool = False) -> None:
         super().__init__(message)
         self.timed_out = timed_out
+
+
+class NotReachableError(HostingError):
+    """The model data, or the role that reads it, could not be used; this may pass."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ class ModelServer:
             "SAGEMAKER_BIND_TO_PORT": "0",
             "SAGEMAKER_PORT_FILE": str(self._port_file),
         }
-        if (code := environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")).startswith(MODEL_CODE):
-            environment["SAGEMAKER_SUBMIT_DIRECTORY"] = base + code.removeprefix(MODEL_CODE)
+        if (code := environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")).startswith(_OPT_ML):
+            environment["SAGEMAKER_SUBMIT_DIRECTORY"] = base + code.removeprefix(_OPT_ML)
         self.container: Container = ctx.start(
             [str(Path(__file__).with_name("serving.py"))],
             cwd=folder.base / "model",

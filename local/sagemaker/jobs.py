@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.host import Scope
 from local.sagemaker.containers import Container
 from local.sagemaker.context import Context
-from local.sagemaker.errors import invalid
+from local.sagemaker.errors import SageMakerError, invalid
 from local.sagemaker.store import Kind, Record
 
 Outcome = Literal["running", "succeeded", "failed"]
@@ -103,6 +103,16 @@ def require_role(ctx: Context, scope: Scope, role_arn: str) -> None:
             f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
             f"'sagemaker.amazonaws.com' to assume the role. ({error})"
         ) from error
+
+
+def require_one_instance(resources: Record, usage: str) -> None:
+    """There is one machine: a second instance is beyond the account's limit."""
+    if (count := resources.get("InstanceCount", 1)) > 1:
+        raise SageMakerError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit '{resources.get('InstanceType')} for {usage} job usage' is 1 Instances, "
+            f"with current utilization of 0 Instances and a request delta of {count} Instances.",
+        )
 
 
 def reason(text: str) -> str:

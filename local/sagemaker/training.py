@@ -1,9 +1,7 @@
 """Training jobs: a script runs under the container contract (/opt/ml, SM_* variables) with data from S3."""
 
 import contextlib
-import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -15,12 +13,22 @@ from local.host import Scope
 from local.sagemaker import s3
 from local.sagemaker.containers import Container, base_environment
 from local.sagemaker.context import Context, milliseconds
-from local.sagemaker.errors import SageMakerError, invalid
-from local.sagemaker.jobs import OUTCOMES, Job, JobFailedError, Jobs, folder, internal, reason, require_role
+from local.sagemaker.contract import HOST, SCRIPT_MODE, arguments, prepare, program, source_directory
+from local.sagemaker.errors import invalid
+from local.sagemaker.jobs import (
+    OUTCOMES,
+    Job,
+    JobFailedError,
+    Jobs,
+    folder,
+    internal,
+    reason,
+    require_one_instance,
+    require_role,
+)
 from local.sagemaker.listing import page, summary
 from local.sagemaker.store import TRAINING_JOB, Record
 
-HOST = "algo-1"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _DAY = 86_400
 _MESSAGES = {
@@ -115,7 +123,6 @@ class TrainingRun:
         self._jobs = jobs
         self._name: str = request["TrainingJobName"]
         self._base = folder(ctx, scope, TRAINING_JOB, self._name)
-        self._hyperparameters = {name: _unquoted(value) for name, value in request.get("HyperParameters", {}).items()}
         self._started = time.time()
 
     def run(self) -> None:
@@ -168,17 +175,16 @@ class TrainingRun:
                 s3.download_all(client, source, self._base / "input/data" / channel["ChannelName"])
             except s3.DataError as error:
                 raise s3.DataError(f"Data download failed:{error}") from error
-        s3.extract(client, self._hyperparameters["sagemaker_submit_directory"], self._base / "code")
+        s3.extract(client, source_directory(self._request), self._base / "code")
 
     def _execute(self) -> tuple[Container, bool]:
-        environment, arguments = self._contract()
-        script = self._base / "code" / self._hyperparameters["sagemaker_program"]
+        script = self._base / "code" / program(self._request)
         if not script.is_file():
             raise JobFailedError(f"AlgorithmError: {script.name} is not in sagemaker_submit_directory")
         container = self._ctx.start(
-            [str(script), *arguments],
+            [str(script), *arguments(self._request)],
             cwd=self._base / "code",
-            env=environment,
+            env=self._environment(),
             log=self._base / "output/log",
         )
         stream = f"{self._name}/{HOST}-{int(self._started)}"
@@ -191,68 +197,14 @@ class TrainingRun:
         shipped.join()
         return container, overtime
 
-    def _contract(self) -> tuple[dict[str, str], list[str]]:
-        """The variables and arguments of sagemaker-training-toolkit; writes the files of input/config."""
-        base, user = str(self._base), _of_the_user(self._hyperparameters)
-        channels = {channel["ChannelName"]: _channel(channel) for channel in self._request.get("InputDataConfig", [])}
-        resources = {
-            "current_host": HOST,
-            "hosts": [HOST],
-            "current_instance_type": self._request["ResourceConfig"].get("InstanceType", ""),
-            "current_group_name": "homogeneousCluster",
-            "network_interface_name": "eth0",
-        }
-        written = {
-            "hyperparameters": self._request.get("HyperParameters", {}),
-            "inputdataconfig": channels,
-            "resourceconfig": resources,
-        }
-        for file, content in written.items():
-            (self._base / "input/config" / f"{file}.json").write_text(json.dumps(content))
-        arguments = _arguments(user)
-        program = self._hyperparameters["sagemaker_program"]
-        module = program.removesuffix(".py")
-        facts = {
-            "hosts": [HOST],
-            "current_host": HOST,
-            "current_instance_type": resources["current_instance_type"],
-            "network_interface_name": "eth0",
-            "hps": user,
-            "user_args": arguments,
-            "user_entry_point": program,
-            "framework_params": {},
-            "framework_module": "",
-            "resource_config": resources,
-            "input_data_config": channels,
-            "channels": sorted(channels),
-            "module_name": module,
-            "module_dir": self._hyperparameters["sagemaker_submit_directory"],
-            "log_level": 20,
-            "num_cpus": os.cpu_count() or 1,
-            "num_gpus": 0,
-            "input_dir": f"{base}/input",
-            "input_config_dir": f"{base}/input/config",
-            "model_dir": f"{base}/model",
-            "output_dir": f"{base}/output",
-            "output_data_dir": f"{base}/output/data",
-            "output_intermediate_dir": f"{base}/output/intermediate",
-            **{f"channel_{name}": f"{base}/input/data/{name}" for name in channels},
-            **{f"hp_{name}": value for name, value in user.items()},
-        }
-        environment = {
+    def _environment(self) -> dict[str, str]:
+        return {
             **base_environment(),
-            "HOME": base,
+            "HOME": str(self._base),
             **self._ctx.host.environment(self._scope, self._request["RoleArn"]),
-            "SAGEMAKER_BASE_DIR": base,
-            "SAGEMAKER_REGION": self._scope.region,
-            "TRAINING_JOB_NAME": self._name,
-            "TRAINING_JOB_ARN": TRAINING_JOB.arn(self._scope, self._name),
-            "CURRENT_HOST": HOST,
-            **{f"SM_{name.upper()}": _text(value) for name, value in facts.items()},
-            "SM_TRAINING_ENV": _text(facts),
+            **prepare(self._request, self._scope, self._base),
             **self._request.get("Environment", {}),
         }
-        return environment, arguments
 
     def _failure(self, container: Container) -> str:
         with contextlib.suppress(FileNotFoundError):
@@ -327,69 +279,29 @@ def _refuse_unsupported(request: Record) -> None:
     for needed in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if needed not in request:
             raise invalid(f"{needed} is required for a training job.")
-    hyperparameters = request.get("HyperParameters", {})
-    if not {"sagemaker_program", "sagemaker_submit_directory"} <= hyperparameters.keys():
-        raise invalid(
-            "Only script mode runs here: HyperParameters must name sagemaker_program and sagemaker_submit_directory."
-        )
-    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise invalid(f"The regular expression of metric {definition['Name']} is not valid: {error}.") from error
-    count, kind = request["ResourceConfig"].get("InstanceCount", 1), request["ResourceConfig"].get("InstanceType")
-    if count > 1:
-        raise SageMakerError(
-            "ResourceLimitExceeded",
-            f"The account-level service limit '{kind} for training job usage' is 1 Instances, with current utilization "
-            f"of 0 Instances and a request delta of {count} Instances.",
-        )
-    modes = [request["AlgorithmSpecification"]["TrainingInputMode"]]
-    modes += [channel["InputMode"] for channel in request.get("InputDataConfig", []) if "InputMode" in channel]
-    if "Pipe" in modes:
-        raise invalid("Input mode Pipe is not supported here: use File or FastFile.")
-    for channel in request.get("InputDataConfig", []):
-        if channel["DataSource"].get("S3DataSource", {}).get("S3DataType") not in ("S3Prefix", "ManifestFile"):
-            raise invalid(
-                f"Channel {channel['ChannelName']} must have an S3DataSource of type S3Prefix or ManifestFile."
-            )
+    if not request.get("HyperParameters", {}).keys() >= SCRIPT_MODE:
+        raise invalid(f"Only script mode runs here: HyperParameters must name {' and '.join(sorted(SCRIPT_MODE))}.")
     if "CheckpointConfig" in request:
         raise invalid("CheckpointConfig is not supported here.")
     if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
         raise invalid("OutputDataConfig.CompressionType NONE is not supported here.")
+    _check_metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
+    _check_inputs(request["AlgorithmSpecification"]["TrainingInputMode"], request.get("InputDataConfig", []))
+    require_one_instance(request["ResourceConfig"], "training")
 
 
-def _unquoted(value: str) -> Any:
-    """A hyperparameter as the toolkit reads it: JSON where it is JSON."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+def _check_metrics(definitions: list[Record]) -> None:
+    for definition in definitions:
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(f"The regular expression of metric {definition['Name']} is not valid: {error}.") from error
 
 
-def _of_the_user(hyperparameters: Record) -> Record:
-    return {name: value for name, value in hyperparameters.items() if not name.startswith("sagemaker_")}
-
-
-def _arguments(hyperparameters: Record) -> list[str]:
-    """`--name value` in the order of names, a one-letter name with one dash."""
-    result = []
-    for name, value in sorted(hyperparameters.items()):
-        pairs = ",".join(f"{key}={item}" for key, item in sorted(value.items())) if isinstance(value, dict) else value
-        result += [f"--{name}" if len(name) > 1 else f"-{name}", str(pairs)]
-    return result
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _channel(channel: Record) -> Record:
-    """A channel as input/config/inputdataconfig.json has it."""
-    source = channel["DataSource"]["S3DataSource"]
-    return {
-        "TrainingInputMode": "File",
-        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
-        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
-        **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
-    }
+def _check_inputs(mode: str, channels: list[Record]) -> None:
+    if "Pipe" in (mode, *(channel.get("InputMode") for channel in channels)):
+        raise invalid("Input mode Pipe is not supported here: use File or FastFile.")
+    for channel in channels:
+        if channel["DataSource"].get("S3DataSource", {}).get("S3DataType") not in ("S3Prefix", "ManifestFile"):
+            name = channel["ChannelName"]
+            raise invalid(f"Channel {name} must have an S3DataSource of type S3Prefix or ManifestFile.")

@@ -10,9 +10,9 @@ from zlib import crc32
 from local.host import Scope
 from local.sagemaker import s3
 from local.sagemaker.context import Context, milliseconds
-from local.sagemaker.errors import SageMakerError, invalid
+from local.sagemaker.errors import invalid
 from local.sagemaker.hosting import STARTUP_TIMEOUT, HostingError, ModelFolder, ModelServer, ModelSpec
-from local.sagemaker.jobs import Job, JobFailedError, Jobs, folder, internal, reason
+from local.sagemaker.jobs import Job, JobFailedError, Jobs, folder, internal, reason, require_one_instance
 from local.sagemaker.jsonpath import PathError
 from local.sagemaker.listing import page, summary
 from local.sagemaker.models import Models
@@ -208,7 +208,7 @@ def move(ctx: Context, scope: Scope, name: str, status: str, **fields: Any) -> N
 
 def _refuse_unsupported(request: Record) -> None:
     """What AWS refuses, and what the API knows and this engine does not do."""
-    source, count = request["TransformInput"], request["TransformResources"]["InstanceCount"]
+    source = request["TransformInput"]
     payload, concurrent = request.get("MaxPayloadInMB", 6), request.get("MaxConcurrentTransforms", 1)
     if payload > _MOST_IN_FLIGHT_MB or payload * concurrent > _MOST_IN_FLIGHT_MB:
         raise invalid(
@@ -225,13 +225,7 @@ def _refuse_unsupported(request: Record) -> None:
         and request["BatchStrategy"] == "MultiRecord"
     ):
         raise invalid("BatchStrategy MultiRecord needs a SplitType: set SplitType to Line.")
-    if count > 1:
-        kind = request["TransformResources"]["InstanceType"]
-        raise SageMakerError(
-            "ResourceLimitExceeded",
-            f"The account-level service limit '{kind} for transform job usage' is 1 Instances, "
-            f"with current utilization of 0 Instances and a request delta of {count} Instances.",
-        )
+    require_one_instance(request["TransformResources"], "transform")
     try:
         Joiner(request)
     except PathError as error:

@@ -13,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 from local.sagemaker.containers import Container, Launcher, base_environment
+from local.sagemaker.jobs import Job
 from tests.integration.sagemaker.cloud import PYTHON
 from tests.integration.sagemaker.fakes import until
 
@@ -197,6 +198,14 @@ def test_many_at_once(start: Started) -> None:
     assert all(container.code is not None for container in containers)
 
 
+def test_a_stop_that_came_before_the_container_ends_it(start: Started) -> None:
+    job = Job()
+    job.stop(grace=5)
+    container = start("import time; time.sleep(60)")
+    job.attach(container)
+    assert container.code is not None
+
+
 @warm_only
 def test_warm_is_much_faster(tmp_path: Path) -> None:
     durations = {}
@@ -216,6 +225,16 @@ def test_settings_that_libraries_read_when_loaded_are_obeyed(tmp_path: Path) -> 
     launcher = Launcher(PYTHON, tmp_path, warm=True)
     container = Started(launcher, tmp_path)("import sys; sys.exit('xgboost' in sys.modules)", OMP_NUM_THREADS="1")
     assert container.wait(20) == 0
+    launcher.close()
+
+
+@warm_only
+def test_containers_start_cold_when_there_is_no_warm_process(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$1" in *zygote.py) exit 1;; esac\nexec {PYTHON} "$@"\n')
+    python.chmod(0o755)
+    launcher = Launcher(python, tmp_path, warm=True)
+    assert Started(launcher, tmp_path)("import sys; sys.exit('xgboost' in sys.modules)").wait(20) == 0
     launcher.close()
 
 

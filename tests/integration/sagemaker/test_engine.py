@@ -9,7 +9,7 @@ import pytest
 
 from local.sagemaker import SageMakerEngine, SageMakerError
 from local.sagemaker.validation import service_model
-from tests.integration.sagemaker.cloud import INFERENCE, PYTHON, SCOPE, Cloud, variant
+from tests.integration.sagemaker.cloud import INFERENCE, PYTHON, SCOPE, Cloud, archive, variant
 from tests.integration.sagemaker.fakes import FakeHost, until
 
 PREFIX = "arn:aws:sagemaker:eu-west-1:111122223333:"
@@ -57,10 +57,12 @@ def test_an_endpoint_serves_again_with_fresh_data(cloud: Cloud) -> None:
     cloud.model()
     cloud.config("one", variant("adder"))
     cloud.endpoint()
+    told = len(cloud.host.events)
     restarted(cloud)
     endpoint = cloud.settled()
     assert endpoint["EndpointStatus"] == "InService"
     assert cloud.predict(1) == 2
+    assert len(cloud.host.events) == told
 
 
 def test_an_endpoint_waits_for_the_cloud_around_it(cloud: Cloud) -> None:
@@ -73,6 +75,16 @@ def test_an_endpoint_waits_for_the_cloud_around_it(cloud: Cloud) -> None:
     cloud.host.objects["artifacts/adder.tar.gz"] = data
     assert cloud.settled()["EndpointStatus"] == "InService"
     assert cloud.predict(1) == 2
+
+
+def test_an_endpoint_whose_code_is_broken_is_not_tried_again_and_again(cloud: Cloud) -> None:
+    cloud.model()
+    cloud.config("one", variant("adder"))
+    cloud.endpoint()
+    cloud.host.objects["artifacts/adder.tar.gz"] = archive({"code/inference.py": "print('tried')\n" + BROKEN})
+    restarted(cloud)
+    assert "did not pass the ping health check" in cloud.settled()["FailureReason"]
+    until(lambda: cloud.host.lines("/aws/sagemaker/Endpoints/live").count("tried") == 1)
 
 
 def test_an_endpoint_whose_model_is_gone_has_failed(cloud: Cloud) -> None:

@@ -211,6 +211,12 @@ def test_a_role_that_cannot_be_assumed(cloud: Cloud) -> None:
     assert cloud.call("ListTrainingJobs")["TrainingJobSummaries"] == []
 
 
+def test_data_outside_of_its_folder_is_refused(cloud: Cloud) -> None:
+    cloud.host.objects["data/in/../../../evil.csv"] = b"1"
+    job = cloud.train("job-1", SAVE, InputDataConfig=[channel("train", "s3://data/in/")])
+    assert "s3://data/in/../../../evil.csv would be written outside of its folder" in job["FailureReason"]
+
+
 def test_code_outside_of_its_folder_is_refused(cloud: Cloud) -> None:
     cloud.host.objects["artifacts/code.tar.gz"] = archive({"../train.py": SAVE})
     cloud.call("CreateTrainingJob", **training_request("job-1"))
