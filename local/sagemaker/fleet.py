@@ -151,14 +151,21 @@ class Fleet:
             servers[place].container.wait()
             if self._ending.wait(REPLACE_DELAY) or self._ctx.closed.is_set():
                 return
-            replacement = self._server(plan)
             try:
-                replacement.wait_ready(plan.startup_timeout)
-            except HostingError as error:
+                servers[place] = self._replacement(plan)
+            except Exception as error:  # noqa: BLE001 - tried again for as long as the endpoint lives
                 _log.warning("endpoint %s: an instance was not replaced: %s", self._endpoint, error)
-            servers[place] = replacement
             if self._ending.is_set():
-                replacement.close()
+                servers[place].close()
+
+    def _replacement(self, plan: VariantPlan) -> ModelServer:
+        server = self._server(plan)
+        try:
+            server.wait_ready(plan.startup_timeout)
+        except HostingError:
+            server.close()
+            raise
+        return server
 
     def _ready(self, pair: tuple[VariantPlan, ModelServer]) -> None:
         plan, server = pair
