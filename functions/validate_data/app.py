@@ -1,7 +1,6 @@
 """Validate Data: judges an uploaded object version under its pipeline's data contract."""
 
-from datetime import UTC, datetime
-
+from ratchet.adapters.clock import utc_now
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
@@ -18,7 +17,7 @@ def build() -> JudgeUpload:
         ledger=DynamoDbLedger(settings.ledger_table_name),
         store=S3Store(),
         validate=DuckDbValidator(memory_mb=settings.aws_lambda_function_memory_size),
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )
 
 

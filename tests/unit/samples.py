@@ -9,11 +9,11 @@ from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
 from ratchet.domain.ledger import Claim, DefinitionRef, Deployment, Upload, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PREFIX = "ratchet-test"
-DATA = "data-bucket"
-ARTIFACTS = "artifacts-bucket"
-RETRAIN_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:ratchet-test-retrain"
-EXECUTION_ARN = "arn:aws:states:eu-west-1:123456789012:execution:ratchet-test-retrain"
+PREFIX = "ratchet-dev"
+DATA = "ratchet-dev-data"
+ARTIFACTS = "ratchet-dev-artifacts"
+RETRAIN_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:ratchet-dev-retrain"
+EXECUTION_ARN = "arn:aws:states:eu-west-1:123456789012:execution:ratchet-dev-retrain"
 
 
 def execution_arn(fence: int, pipeline: str = "traffic") -> str:

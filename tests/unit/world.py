@@ -189,7 +189,7 @@ class World:
             selection=selection,
             evaluation=evaluation,
             deployment=deployment,
-            model_package_arn="arn:aws:sagemaker:eu-west-1:123456789012:model-package/ratchet-test/1",
+            model_package_arn="arn:aws:sagemaker:eu-west-1:123456789012:model-package/ratchet-dev/1",
         )
         return run
 

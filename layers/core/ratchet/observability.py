@@ -1,5 +1,6 @@
 """Logs, traces and metrics, and the one way a function is entered."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,9 @@ from ratchet.settings import on_lambda
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
 metrics = Metrics(namespace="Ratchet")
+
+# Not every invocation has an outcome to count, and the warning would be a line in every log.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 _KEYS = ("pipeline", "run_id", "reason", "execution_arn")
 

@@ -44,7 +44,7 @@ def test_deployed_makes_the_champion_and_frees_the_pipeline(world: World) -> Non
     assert record.selection is not None
     assert state.champion.run_id == run.run_id
     assert state.champion.model_uri == record.selection.candidate.model_uri
-    assert state.champion.endpoint_config_name == "ratchet-test-traffic-g1"
+    assert state.champion.endpoint_config_name == "ratchet-dev-traffic-g1"
     assert state.champion.trained_until == "2026-01-31T23:00:00"
     assert state.champion.score == record.evaluation.candidate
     assert record.outcome is RunOutcome.DEPLOYED
@@ -87,7 +87,7 @@ def test_a_closed_run_stays_what_it_became(world: World) -> None:
     run = world.deployed()
     result = world.close(run, RunOutcome.FAILED, error=MISMATCH)
     assert result.outcome is RunOutcome.DEPLOYED
-    assert world.endpoints.calls == [f"create {ENDPOINT} ratchet-test-traffic-g1"]
+    assert world.endpoints.calls == [f"create {ENDPOINT} ratchet-dev-traffic-g1"]
 
 
 def test_a_next_run_that_does_not_start_does_not_undo_the_close(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -137,7 +137,7 @@ def test_failed_puts_the_endpoint_back_before_it_closes(world: World) -> None:
         with pytest.raises(DependencyBusyError, match="on its way back"):
             world.close(run, RunOutcome.FAILED, error=MISMATCH)
         assert state_of(world).owner == world.arn(run), "the pipeline stays owned while its endpoint moves"
-    assert world.endpoints.calls[-1] == f"update {ENDPOINT} ratchet-test-traffic-g1"
+    assert world.endpoints.calls[-1] == f"update {ENDPOINT} ratchet-dev-traffic-g1"
     world.endpoints.finish(ENDPOINT)
     result = world.close(run, RunOutcome.FAILED, error=MISMATCH)
     assert result.outcome is RunOutcome.FAILED

@@ -14,7 +14,7 @@ from tests.unit import samples
 from tests.unit.fakes import FakeClock, FakeEndpoints
 from tests.unit.world import ENDPOINT, World
 
-CANDIDATE, CHAMPION = "ratchet-test-traffic-g2", "ratchet-test-traffic-g1"
+CANDIDATE, CHAMPION = "ratchet-dev-traffic-g2", "ratchet-dev-traffic-g1"
 LATER = samples.NOW + timedelta(minutes=1)
 EARLIER = samples.NOW - timedelta(minutes=1)
 

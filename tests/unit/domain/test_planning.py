@@ -63,7 +63,7 @@ def test_candidates_are_the_defaults_and_each_extra_set_over_them() -> None:
         "sagemaker_submit_directory": samples.compiled().code.model_uri,
     }
     assert second.hyperparameters["eta"] == "0.1"
-    assert first.job_name == "ratchet-test-traffic-g1-c1"
+    assert first.job_name == "ratchet-dev-traffic-g1-c1"
     assert first.output_uri == f"s3://{samples.ARTIFACTS}/steps/traffic/train/{first.key}/"
 
 
@@ -114,7 +114,7 @@ def test_force_works_a_final_outcome_out_again_and_reuses_its_steps(world: World
     assert plan.train.candidates == ()
     (reused,) = plan.train.reused
     assert reused.validation_score == 0.93
-    assert reused.training_job_name == "ratchet-test-traffic-g1-c1-0"
+    assert reused.training_job_name == "ratchet-dev-traffic-g1-c1-0"
 
 
 def test_an_output_somebody_deleted_is_made_again(world: World) -> None:

@@ -158,13 +158,13 @@ def test_a_deployment_whose_event_was_lost_is_answered(world: World) -> None:
     world.deploy(run, selection)
     world.endpoints.finish(ENDPOINT)
     assert world.reconcile().resumed == ("traffic-g2: in service",)
-    assert world.workflow.answers[-1][1].endpoint_config_name == "ratchet-test-traffic-g2"
+    assert world.workflow.answers[-1][1].endpoint_config_name == "ratchet-dev-traffic-g2"
 
 
 def test_an_endpoint_somebody_changed_is_put_back_on_the_champion(world: World) -> None:
     world.endpoints.serve(ENDPOINT, "by-hand")
     report = world.reconcile()
-    assert report.restored == (f"endpoint {ENDPOINT} is on its way back to ratchet-test-traffic-g1",)
+    assert report.restored == (f"endpoint {ENDPOINT} is on its way back to ratchet-dev-traffic-g1",)
     world.endpoints.finish(ENDPOINT)
     assert world.reconcile().restored == ()
 
@@ -186,7 +186,7 @@ def test_an_endpoint_on_its_way_back_keeps_the_dead_run_open_until_it_is_there(w
     world.workflow.statuses[world.arn(run)] = ExecutionStatus.ENDED
     first = world.reconcile()
     assert first.closed == ()
-    assert first.waiting == (f"traffic: endpoint {ENDPOINT} is on its way back to ratchet-test-traffic-g1",)
+    assert first.waiting == (f"traffic: endpoint {ENDPOINT} is on its way back to ratchet-dev-traffic-g1",)
     world.endpoints.finish(ENDPOINT)
     assert world.reconcile().closed == ("traffic-g2",)
 

@@ -25,10 +25,10 @@ def test_the_best_validation_score_wins_and_the_first_of_equals(world: World) ->
     selection = world.select(run, plan, world.train(plan, (-5.0, -3.0, -3.0)))
     assert selection.candidate.name == "c2"
     assert selection.candidate.validation_score == -3.0
-    assert selection.model_name == "ratchet-test-traffic-g1"
+    assert selection.model_name == "ratchet-dev-traffic-g1"
     assert selection.environment["SAGEMAKER_PROGRAM"] == "inference.py"
     assert [(m.role, m.job_name) for m in selection.models_to_score] == [
-        ("candidate", "ratchet-test-traffic-g1-score-candidate")
+        ("candidate", "ratchet-dev-traffic-g1-score-candidate")
     ]
 
 
@@ -61,8 +61,8 @@ def test_a_model_of_an_earlier_run_may_win(world: World) -> None:
     assert plan.train is not None
     assert [c.name for c in plan.train.candidates] == ["c3"]
     selection = world.select(again, plan, world.train(plan, (0.8,)))
-    assert selection.candidate.training_job_name == "ratchet-test-traffic-g1-c2-0"
-    assert selection.model_name == "ratchet-test-traffic-g2"
+    assert selection.candidate.training_job_name == "ratchet-dev-traffic-g1-c2-0"
+    assert selection.model_name == "ratchet-dev-traffic-g2"
 
 
 def test_a_champion_is_scored_beside_the_candidate(world: World) -> None:
@@ -71,7 +71,7 @@ def test_a_champion_is_scored_beside_the_candidate(world: World) -> None:
     world.preprocess(plan)
     selection = world.select(run, plan, world.train(plan, (0.1, 0.2, 0.3)))
     assert [m.role for m in selection.models_to_score] == ["candidate", "champion"]
-    assert selection.models_to_score[1].model_name == "ratchet-test-traffic-g7"
+    assert selection.models_to_score[1].model_name == "ratchet-dev-traffic-g7"
 
 
 def test_a_champion_that_is_the_same_model_is_not_scored_twice(world: World) -> None:

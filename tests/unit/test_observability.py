@@ -1,0 +1,111 @@
+"""The doorway: what every handler gets without asking."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ratchet.contracts.ingest import StartRunRequest, StartRunResult
+from ratchet.contracts.run import CheckIdempotencyRequest
+from ratchet.domain.errors import EventInvalidError
+from ratchet.observability import business_keys, count, doorway, logger
+from tests.unit import samples
+from tests.unit.lambda_context import Context
+
+EVENT = {"pipeline": "traffic", "reason": "manual"}
+
+
+class Case:
+    built = 0
+
+    def __init__(self) -> None:
+        Case.built += 1
+
+    def __call__(self, request: StartRunRequest) -> StartRunResult:
+        return StartRunResult(started=True, because=f"{request.pipeline} by {type(self).__name__}")
+
+
+class Other(Case):
+    pass
+
+
+@doorway(StartRunRequest, Case)
+def handler(request: StartRunRequest, case: Case) -> StartRunResult:
+    logger.info("decided")
+    count("RunStarted", request.pipeline)
+    return case(request)
+
+
+def test_the_event_is_parsed_and_the_result_is_json() -> None:
+    result = handler(EVENT, Context())
+    assert result == {"started": True, "run_id": None, "because": "traffic by Case"}
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_the_use_case_is_built_once_a_container_and_replaced_by_a_keyword() -> None:
+    Case.built = 0
+
+    @doorway(StartRunRequest, Case)
+    def fresh(request: StartRunRequest, case: Case) -> StartRunResult:
+        return case(request)
+
+    assert Case.built == 0
+    fresh(EVENT, Context())
+    fresh(EVENT, Context())
+    assert Case.built == 1
+    assert fresh(EVENT, Context(), use_case=Other())["because"] == "traffic by Other"
+
+
+def test_on_lambda_it_is_built_during_the_init_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "start-run")
+    Case.built = 0
+    doorway(StartRunRequest, Case)(lambda _request, _case: None)
+    assert Case.built == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        ({"reason": "manual"}, "pipeline: Field required"),
+        ({**EVENT, "forced": "perhaps"}, "forced: Input should be a valid boolean"),
+        ({**EVENT, "extra": 1}, "extra: Extra inputs are not permitted"),
+        ([], "the event itself: "),
+    ],
+)
+def test_a_wrong_event_names_its_field(event: Any, named: str) -> None:
+    with pytest.raises(EventInvalidError, match=named):
+        handler(event, Context())
+
+
+def test_a_nested_field_is_named_by_its_path() -> None:
+    @doorway(CheckIdempotencyRequest, Case)
+    def nested(request: CheckIdempotencyRequest, case: Case) -> None: ...
+
+    event = {"run": samples.run().model_dump(exclude={"fence"}), "execution_arn": "arn"}
+    with pytest.raises(EventInvalidError, match=r"run\.fence: Field required"):
+        nested(event, Context())
+
+
+def test_every_log_line_carries_the_business_keys() -> None:
+    request = CheckIdempotencyRequest(run=samples.run(), execution_arn="arn")
+    assert dict(business_keys(request)) == {
+        "execution_arn": "arn",
+        "pipeline": "traffic",
+        "run_id": "traffic-g1",
+        "reason": "upload",
+    }
+
+
+def test_keys_of_one_invocation_do_not_leak_into_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    handler(EVENT, Context())
+    handler({"pipeline": "flights", "reason": "upload"}, Context())
+    keys = logger.get_current_keys()
+    assert (keys["pipeline"], keys["reason"]) == ("flights", "upload")
+
+
+def test_outcomes_are_counted_by_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
+    handler(EVENT, Context())
+    blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    counted = next(blob for blob in blobs if "RunStarted" in blob)
+    assert (counted["pipeline"], counted["RunStarted"]) == ("traffic", [1.0])
+    assert counted["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Ratchet"
