@@ -12,9 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import Any
 
 from ministack.core.responses import json_response, new_uuid, now_iso
@@ -36,10 +34,10 @@ _CALLED = {
     "_find_matching_catcher": "(catchers, error)",
     "_find_matching_retrier": "(retriers, error, retry_counts)",
     "_invoke_resource": "(resource, input_data)",
+    "_invoke_resource_with_timeout": "(resource, input_data, timeout)",
     "_jsonata_state_field": "(state_def, field, expected, raw_input, ctx)",
     "_resolve_path_or_ctx": "(path, data, ctx)",
 }
-_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 
 
 def apply() -> None:
@@ -121,14 +119,7 @@ def _execute_task(state: dict[str, Any], raw_input: Any, execution: dict[str, An
     def attempt() -> Any:
         effective = _arguments(state, raw_input, ctx)
         result = _perform(state, effective, raw_input, execution, ctx)
-        document = json.dumps(result)
-        if len(document.encode()) > _LARGEST_PAYLOAD:
-            cause = (
-                f"The state/task '{state['Resource']}' returned a result with a size exceeding the maximum number of "
-                "bytes service limit."
-            )
-            raise _Failure("States.DataLimitExceeded", cause)
-        details = {"output": document, "resource": state["Resource"]}
+        details = {"output": _within_limit(result, state["Resource"]), "resource": state["Resource"]}
         stepfunctions._add_event(execution, "TaskSucceeded", {"taskSucceededEventDetails": details})
         return _output(state, raw_input, result, ctx), stepfunctions._next_or_end(state)
 
@@ -137,6 +128,14 @@ def _execute_task(state: dict[str, Any], raw_input: Any, execution: dict[str, An
         stepfunctions._add_event(execution, "TaskFailed", {"taskFailedEventDetails": details})
 
     return _attempts(state, raw_input, ctx, attempt, failed=failed, execution=execution)
+
+
+def _within_limit(result: Any, resource: str) -> str:
+    document = json.dumps(result)
+    if len(document.encode()) > _LARGEST_PAYLOAD:
+        cause = f"The state/task '{resource}' returned a result with a size exceeding the maximum number of bytes"
+        raise _Failure("States.DataLimitExceeded", f"{cause} service limit.")
+    return document
 
 
 def _arguments(state: dict[str, Any], raw_input: Any, ctx: dict[str, Any]) -> Any:
@@ -169,27 +168,7 @@ def _perform(
         return _callback(resource, effective, token, execution, timeout=timeout or _FOREVER, heartbeat=heartbeat)
     if timeout is None or ":activity:" in resource:
         return stepfunctions._invoke_resource(resource, effective)
-    return _within(timeout, resource, effective)
-
-
-def _within(timeout: float, resource: str, effective: Any) -> Any:
-    given_up = threading.Event()
-    context = copy_context()
-    context.run(_given_up.set, given_up)
-    pool = ThreadPoolExecutor(max_workers=1)
-    work = pool.submit(context.run, stepfunctions._invoke_resource, resource, effective)
-    pool.shutdown(wait=False)
-    try:
-        return work.result(timeout)
-    except FutureTimeoutError:
-        given_up.set()
-        raise _Failure("States.Timeout", "") from None
-
-
-def abandoned() -> bool:
-    """Whether the task on whose thread this is asked has timed out: what it has started should be stopped."""
-    given_up = _given_up.get()
-    return given_up is not None and given_up.is_set()
+    return stepfunctions._invoke_resource_with_timeout(resource, effective, timeout)
 
 
 def _seconds(state: dict[str, Any], field: str, raw_input: Any, ctx: dict[str, Any]) -> float | None:
@@ -213,7 +192,7 @@ def _callback(
     stepfunctions._task_tokens[token] = task
     try:
         deadline = time.monotonic() + timeout
-        _within(timeout, resource.replace(".waitForTaskToken", ""), effective)
+        stepfunctions._invoke_resource_with_timeout(resource.replace(".waitForTaskToken", ""), effective, timeout)
         _await(task, execution, deadline, heartbeat)
     finally:
         stepfunctions._task_tokens.pop(token, None)
