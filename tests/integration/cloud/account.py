@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from uuid import uuid4
 from local.cloud.process import Cloud, CloudSettings, free_port
 
 T = TypeVar("T")
+# The Lambda environment is made with the same Python as this one.
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _DEADLINE_SECONDS = 20
 
@@ -76,7 +79,7 @@ class Account:
         function = self.functions.create_function(
             FunctionName=name,
             **{
-                "Runtime": "python3.11",
+                "Runtime": RUNTIME,
                 "Handler": "app.handler",
                 "Role": self.role("lambda.amazonaws.com", ALLOW_ALL),
                 "Code": {"ZipFile": archive({"app.py": source})},

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import ALLOW_ALL, Account, cloud_without, until
+from tests.integration.cloud.account import ALLOW_ALL, RUNTIME, Account, cloud_without, until
 
 PASS = {"Type": "Pass", "End": True}
 TASK = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sqs:listQueues"}
@@ -165,7 +165,7 @@ def test_a_functions_reserved_concurrency(account: Account) -> None:
     name = f"function-{uuid4().hex[:8]}"
     properties = {
         "FunctionName": name,
-        "Runtime": "python3.11",
+        "Runtime": RUNTIME,
         "Handler": "index.handler",
         "Role": account.role("lambda.amazonaws.com"),
         "Code": {"ZipFile": "def handler(event, context): return 1"},

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import ALLOW_ALL, Account, archive, cloud_without, until
+from tests.integration.cloud.account import ALLOW_ALL, RUNTIME, Account, archive, cloud_without, until
 
 PASS = {"Type": "Pass", "End": True}
 
@@ -155,7 +155,7 @@ def test_layers_come_after_the_code_and_later_ones_win(account: Account) -> None
         for name, files in {
             "first": {"python/shared.py": "NAME = 'first'", "python/mine.py": "NAME = 'layer'"},
             "second": {
-                "python/lib/python3.11/site-packages/packed.py": "NAME = 'packed'",
+                f"python/lib/{RUNTIME}/site-packages/packed.py": "NAME = 'packed'",
                 "python/shared.py": "NAME = 'second'",
             },
         }.items()
@@ -215,7 +215,7 @@ def test_a_clean_environment(account: Account, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_another_runtime_is_refused_with_the_reason(account: Account) -> None:
-    with pytest.raises(ClientError, match=r"runs Lambda functions on python3\.11 .* not on python3\.9"):
+    with pytest.raises(ClientError, match=rf"runs Lambda functions on {RUNTIME} .* not on python3\.9"):
         account.function("", Runtime="python3.9")
 
 
