@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.statemachine.definitions import FOLDER, MACHINES, load, next_states, places
+from tests.statemachine.lint import OUR_ERRORS
 
 README = (FOLDER / "README.md").read_text()
 
@@ -69,6 +70,12 @@ def test_the_picture_has_every_arrow_that_is_no_failure(machine: str) -> None:
 def _snake(substitution: str) -> str:
     name = substitution.removeprefix("${").removesuffix("FunctionArn}")
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def test_every_error_that_is_named_exists() -> None:
+    named = set(re.findall(r"`(\w+Error)`", README))
+    assert named
+    assert named <= OUR_ERRORS.keys()
 
 
 def test_every_file_of_the_folder_is_described() -> None:
