@@ -1,5 +1,6 @@
 """One suite for the port, run over the fake and over DynamoDB: what tests trust is what production does."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -195,11 +196,12 @@ def test_a_run_that_lost_its_pipeline_can_write_nothing(applied: Ledger) -> None
     stale, run = claim_run(applied)
     applied.release(stale)
     current, _ = claim_run(applied)
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: applied.close(stale, ended(run, RunOutcome.DEPLOYED), samples.champion()),
         lambda: applied.put_run(stale, run),
         lambda: applied.begin_deployment(stale, samples.deployment()),
-    ):
+    )
+    for write in writes:
         with pytest.raises(StaleRunError, match="traffic-g1 does not own pipeline traffic"):
             write()
     state = applied.pipeline(P)
@@ -255,11 +257,12 @@ def test_snapshots_steps_and_models_are_kept(applied: Ledger) -> None:
         outcome="PROMOTE",
         judged_at=samples.NOW,
     )
-    for put, get, record, name in (
-        (applied.put_snapshot, applied.snapshot, snapshot, snapshot.snapshot_id),
-        (applied.put_step, applied.step, step, step.key),
-        (applied.put_model, applied.model, model, model.model_name),
-    ):
-        assert get(P, name) is None  # type: ignore[operator]
-        put(P, record)  # type: ignore[operator]
-        assert get(P, name) == record  # type: ignore[operator]
+    assert applied.snapshot(P, snapshot.snapshot_id) is None
+    assert applied.step(P, step.key) is None
+    assert applied.model(P, model.model_name) is None
+    applied.put_snapshot(P, snapshot)
+    applied.put_step(P, step)
+    applied.put_model(P, model)
+    assert applied.snapshot(P, snapshot.snapshot_id) == snapshot
+    assert applied.step(P, step.key) == step
+    assert applied.model(P, model.model_name) == model
