@@ -86,7 +86,8 @@ def _judge(connection: "DuckDBPyConnection", file: Path, data: DataSection, uplo
         examples = _examples(connection, plan, source.relation)
     judgement = judge(plan, source.unit, counts, firsts, examples)
     if judgement.finding is None:
-        _copy(connection, plan.accepted(source.relation, upload_id), file.parent / "accepted.parquet")
+        accepted = plan.accepted(source.relation, upload_id, all_good=judgement.bad_rows == 0)
+        _copy(connection, accepted, file.parent / "accepted.parquet")
         if judgement.bad_rows:
             _copy(connection, plan.quarantine(source.relation), file.parent / "quarantine.parquet")
     return judgement
@@ -101,13 +102,7 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection) -> tup
     upload_file.check_columns(header.values, needed_columns(data), "line")
     shape = upload_file.measure(file, data.delimiter)
     if header.line == 1 and len(columns) > 1 and not shape.spaced_quotes:
-        scan = _csv_scan(
-            file,
-            [f"c{index}" for index in range(len(columns))],
-            data.delimiter,
-            header=True,
-            longest=upload_file.MAX_VALUE,
-        )
+        scan = _csv_scan(file, len(columns), data.delimiter)
         numbered = f"SELECT row_number() OVER () + 1 AS line, NULL::VARCHAR AS problem, * FROM {scan}"  # noqa: S608
         source = _Source(columns, numbered, "line")
         try:
@@ -126,22 +121,22 @@ def _exact_csv(
     columns: tuple[str, ...],
     shape: upload_file.CsvShape,
 ) -> tuple[_Source, tuple[int, ...]]:
-    plain = file.parent / "lines.csv"
+    plain = file.parent / "records.jsonl"
     try:
-        written = upload_file.normalise(file, len(columns), shape, data.delimiter, plain)
+        written = upload_file.rewrite(file, len(columns), shape, data.delimiter, plain)
     except UnicodeDecodeError as error:
         finding = upload_file.not_utf8(file)
         if finding is None:
             raise
         raise FileRejected(finding) from error
-    scan = _csv_scan(
-        plain,
-        ["line", "problem", *(f"c{index}" for index in range(len(columns)))],
-        ",",
-        header=False,
-        longest=upload_file.LONGEST_LINE,
+    paths = ", ".join(f"'/{place}'" for place in range(len(columns) + 2))
+    values = ", ".join(f"nullif(found[{place + 3}], '') AS c{place}" for place in range(len(columns)))
+    source = _Source(
+        columns,
+        f"SELECT found[1]::BIGINT AS line, nullif(found[2], '') AS problem, {values} "  # noqa: S608
+        f"FROM (SELECT json_extract_string(text, [{paths}]) AS found FROM {_line_scan(plain)})",
+        "line",
     )
-    source = _Source(columns, f"SELECT * REPLACE (line::BIGINT AS line) FROM {scan}", "line")  # noqa: S608
     counts = _row(connection, Plan(data, columns).counting(source.relation))
     if counts[0] != written:
         raise ValidationBrokenError(f"{written} records were written for DuckDB, {counts[0]} came back")
@@ -151,14 +146,9 @@ def _exact_csv(
 def _jsonl(connection: "DuckDBPyConnection", file: Path, data: DataSection) -> tuple[_Source, tuple[int, ...]]:
     from duckdb import InvalidInputException  # noqa: PLC0415
 
-    # \x01 is never in valid JSON: the CSV reader with it as delimiter hands over whole lines, in parallel.
-    scan = (
-        f"read_csv({literal(str(file))}, auto_detect=false, header=false, columns={{'text': 'VARCHAR'}}, delim='\x01', "
-        f"quote='', escape='', nullstr='', strict_mode=false, max_line_size={_JSON_LINE})"
-    )
     lines = (
         "SELECT *, CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END AS is_object "  # noqa: S608
-        f"FROM (SELECT row_number() OVER () AS line, text FROM {scan}) WHERE trim(text) <> ''"
+        f"FROM (SELECT row_number() OVER () AS line, text FROM {_line_scan(file)}) WHERE trim(text) <> ''"
     )
     try:
         keys = connection.execute(
@@ -209,11 +199,19 @@ def _parquet(connection: "DuckDBPyConnection", file: Path, data: DataSection) ->
 _READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
 
 
-def _csv_scan(file: Path, columns: list[str], delimiter: str, *, header: bool, longest: int) -> str:
-    schema = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
+def _line_scan(file: Path) -> str:
+    """Every line of a JSON Lines file as `text`: the CSV reader with a delimiter that is never in valid JSON."""
     return (
-        f"read_csv({literal(str(file))}, auto_detect=false, header={str(header).lower()}, columns={{{schema}}}, "
-        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={longest})"
+        f"read_csv({literal(str(file))}, auto_detect=false, header=false, columns={{'text': 'VARCHAR'}}, delim='\x01', "
+        f"quote='', escape='', nullstr='', strict_mode=false, max_line_size={_JSON_LINE})"
+    )
+
+
+def _csv_scan(file: Path, columns: int, delimiter: str) -> str:
+    schema = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(columns))
+    return (
+        f"read_csv({literal(str(file))}, auto_detect=false, header=true, columns={{{schema}}}, "
+        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={upload_file.MAX_VALUE})"
     )
 
 

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -93,11 +94,12 @@ def recognise(path: Path, expected: str) -> None:
 
 def not_utf8(path: Path) -> Finding | None:
     """The first line that is no UTF-8, with the likeliest encoding; None if all of it is."""
-    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
+    decoder, lines, chunk = codecs.getincrementaldecoder("utf-8")(), 1, b"first"
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk:
+            chunk = file.read(_CHUNK)
             try:
-                decoder.decode(chunk)
+                decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 line = lines + error.object.count(b"\n", 0, error.start)
                 return file_findings.not_utf8(line, _narrow_encoding(error))
@@ -181,15 +183,18 @@ def records(path: Path, delimiter: str, *, skip_spaces: bool) -> Iterator[Record
                 yield Record(line, values, "")
 
 
-def normalise(path: Path, columns: int, shape: CsvShape, delimiter: str, into: Path) -> int:
-    """Writes every record after the header as `line, problem, c0, c1, …` in plain CSV; returns how many."""
+def rewrite(path: Path, columns: int, shape: CsvShape, delimiter: str, into: Path) -> int:
+    """Writes every record after the header as one JSON list a line, `[line, problem, c0, c1, …]`; returns how many.
+
+    Values with line breaks are the reason to be here, and DuckDB misreads some of those in CSV.
+    """
     count = 0
     with into.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
         source = records(path, delimiter, skip_spaces=shape.spaced_quotes)
         next(source, None)
         for count, record in enumerate(source, start=1):  # noqa: B007
-            writer.writerow(_fitted(record, columns))
+            file.write(json.dumps(_fitted(record, columns), ensure_ascii=False))
+            file.write("\n")
     return count
 
 
@@ -199,6 +204,8 @@ def _fitted(record: Record, columns: int) -> list[object]:
         values = values[:-1]  # a delimiter at the line's end
     if len(values) != columns and not problem:
         problem = f"the line has {len(values)} values where the header names {columns}"
+    if sum(map(len, values)) > LONGEST_LINE:
+        values, problem = [], f"the line is longer than {LONGEST_LINE:,} characters"
     return [line, problem, *(values + [""] * columns)[:columns]]
 
 

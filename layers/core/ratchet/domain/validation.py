@@ -165,11 +165,12 @@ class Plan:
         firsts = ", ".join(f"min(line) FILTER (b{index})" for index in range(len(self.rules())))
         return f"SELECT {firsts} FROM ({self._judged(relation)})"  # noqa: S608
 
-    def accepted(self, relation: str, upload_id: str) -> str:
-        """SELECT the good rows in the contract's types."""
+    def accepted(self, relation: str, upload_id: str, *, all_good: bool) -> str:
+        """SELECT the good rows in the contract's types; without looking again when all are good."""
         values = ", ".join(f"{self._value(name)} AS {identifier(name)}" for name in self.data.columns)
         own = f"{literal(upload_id)} AS ratchet_upload, line AS ratchet_line, {self._bucket()} AS ratchet_bucket"
-        return f"SELECT {values}, {own} FROM ({self._judged(relation)}) WHERE bad IS NOT TRUE"  # noqa: S608
+        good = "" if all_good else " WHERE bad IS NOT TRUE"
+        return f"SELECT {values}, {own} FROM ({self._judged(relation)}){good}"  # noqa: S608
 
     def quarantine(self, relation: str) -> str:
         """SELECT the bad rows as the file has them, each with its reasons."""
