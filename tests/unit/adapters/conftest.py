@@ -34,12 +34,6 @@ _CloudFormationLoader.add_multi_constructor("!", _plain)
 
 @pytest.fixture(scope="session")
 def table_schema() -> dict[str, Any]:
-    if not TEMPLATE.exists():
-        return {
-            "AttributeDefinitions": [{"AttributeName": n, "AttributeType": "S"} for n in ("PK", "SK")],
-            "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-            "BillingMode": "PAY_PER_REQUEST",
-        }
     template = yaml.load(TEMPLATE.read_text(), _CloudFormationLoader)  # noqa: S506  a SafeLoader with string tags
     properties = template["Resources"]["LedgerTable"]["Properties"]
     return {name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")}
