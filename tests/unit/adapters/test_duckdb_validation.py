@@ -309,6 +309,12 @@ def test_a_header_after_blank_lines_and_a_quote_after_a_space_are_understood(jud
     assert judged.rows("accepted")[0]["ratchet_line"] == 4
 
 
+def test_a_delimiter_at_the_end_of_a_quoted_value_is_no_quote_after_a_space(judge: Judge) -> None:
+    columns = {"a": {"type": "string"}, "b": {"type": "string"}}
+    judged = judge('a,b\n"x, ", y\n', key=[], timestamp=None, target="a", columns=columns)
+    assert [(row["a"], row["b"]) for row in judged.rows("accepted")] == [("x, ", " y")]
+
+
 def test_a_quote_that_never_closes_costs_its_line_only(judge: Judge) -> None:
     judged = judge(HEADER + GOOD * 3 + '2017-03-01,280,"Clear,AB1,true,5\n')
     assert judged.finding is None

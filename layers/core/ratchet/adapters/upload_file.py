@@ -111,7 +111,7 @@ class CsvShape(NamedTuple):
     """What one pass over the bytes tells of a CSV file."""
 
     lines: int  # without empty ones at the end
-    spaced_quotes: bool  # a quote after a delimiter and spaces: `1, "a,b"`
+    spaced_quotes: bool  # perhaps a quote after a delimiter and spaces: `1, "a,b"`
 
 
 def measure(path: Path, delimiter: str) -> CsvShape:
@@ -188,14 +188,19 @@ def rewrite(path: Path, columns: int, shape: CsvShape, delimiter: str, into: Pat
 
     Values with line breaks are the reason to be here, and DuckDB misreads some of those in CSV.
     """
+    skip_spaces = shape.spaced_quotes and any(map(_has_spaced_quote, records(path, delimiter, skip_spaces=False)))
     count = 0
     with into.open("w", encoding="utf-8", newline="") as file:
-        source = records(path, delimiter, skip_spaces=shape.spaced_quotes)
+        source = records(path, delimiter, skip_spaces=skip_spaces)
         next(source, None)
         for count, record in enumerate(source, start=1):  # noqa: B007
             file.write(json.dumps(_fitted(record, columns), ensure_ascii=False))
             file.write("\n")
     return count
+
+
+def _has_spaced_quote(record: Record) -> bool:
+    return any(value.startswith(" ") and value.lstrip(" ").startswith('"') for value in record.values)
 
 
 def _fitted(record: Record, columns: int) -> list[object]:
