@@ -39,3 +39,8 @@ class CloudSettings:
     def log_file(self) -> Path:
         """The server's output since its last start."""
         return self.state / "cloud.log"
+
+    @property
+    def chaos_file(self) -> Path:
+        """The switch of `local.cloud.chaos`: absent when events are delivered as usual."""
+        return self.state / "chaos.json"
