@@ -4,9 +4,21 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema
 
 _DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
+# Rows are matched by RE2: linear in the value's length, so that no pattern can stall validation.
+_NOT_RE2 = re.compile(r"\(\?(=|!|<=|<!|>|P=|\()|(?<!\\)(\\\\)*\\[1-9]")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -26,7 +38,12 @@ def format_duration(value: timedelta) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern}),
+]
 
 
 class Section(BaseModel):
@@ -39,11 +56,23 @@ class ColumnRule(Section):
     """What a column must hold; a row that breaks a rule is a bad row."""
 
     type: Literal["timestamp", "number", "integer", "string", "boolean"]
-    required: bool = False  # a null is a broken rule
-    min: float | None = None
-    max: float | None = None
-    allowed: tuple[str, ...] | None = None
-    pattern: str | None = None
+    required: bool = False  # a null is a broken rule; target, timestamp and key are required anyway
+    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    allowed: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    pattern: str | None = None  # of the whole value, in RE2's syntax
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression ({error}); correct it") from error
+            if _NOT_RE2.search(pattern):
+                raise ValueError(f"{pattern!r} looks around or back, which RE2 cannot; write it without or use allowed")
+        return pattern
 
     @model_validator(mode="after")
     def _rules_fit_type(self) -> Self:
@@ -67,7 +96,7 @@ class DataSection(Section):
     task: Literal["regression", "classification"]
     timestamp: str | None = None  # without it the holdout is a stable hash split
     key: tuple[str, ...] = ()  # rows with the same key: latest upload wins
-    columns: dict[str, ColumnRule]
+    columns: Annotated[dict[Annotated[str, Field(min_length=1)], ColumnRule], Field(min_length=2)]
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.0
     min_rows: Annotated[int, Field(ge=1)] = 1
     window: Duration | None = None
@@ -81,6 +110,11 @@ class DataSection(Section):
                     raise ValueError(f"{field} names the column {name!r}, which data.columns lacks; add it there")
         if self.timestamp and self.columns[self.timestamp].type != "timestamp":
             raise ValueError(f"timestamp names {self.timestamp!r}, whose type is not timestamp; change its type")
+        folded = [name.casefold() for name in self.columns]
+        if alike := [name for name in self.columns if folded.count(name.casefold()) > 1]:
+            raise ValueError(
+                f"{' and '.join(alike)} differ by case alone, which SQL engines ignore; rename one of them"
+            )
         if reserved := [name for name in self.columns if name.startswith("ratchet_")]:
             raise ValueError(f"column names starting with ratchet_ are reserved; rename {reserved[0]!r}")
         return self
@@ -211,6 +245,18 @@ class CompiledDefinition(Section):
     @property
     def pipeline(self) -> str:
         return self.definition.name
+
+
+class _Schema(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        """Durations as a definition writes them, not as ISO 8601 does."""
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of `pipeline.yaml`, published as docs/pipeline.schema.json for editors to complete and check by."""
+    schema = Definition.model_json_schema(schema_generator=_Schema)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 
 def canonical(model: BaseModel) -> dict[str, Any]:
