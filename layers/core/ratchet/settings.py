@@ -84,10 +84,6 @@ class ResumeDeploymentSettings(Settings):
     resource_prefix: Setting
 
 
-class VerifyEndpointSettings(Settings):
-    """verify_endpoint: everything it reads stands in its request."""
-
-
 class CloseRunSettings(Settings):
     """close_run"""
 

@@ -189,8 +189,33 @@ def test_somebody_elses_update_is_waited_for(world: World) -> None:
     world.accept()
     run, selection = judged(world)
     world.endpoints.update(ENDPOINT, "by-hand")
-    with pytest.raises(DependencyBusyError, match="is Updating"):
+    with pytest.raises(DependencyBusyError, match="somebody else's update"):
         world.deploy(run, selection)
+    assert world.ledger.deployment("traffic") is None
+
+
+def test_a_retry_that_asks_for_the_change_anew_dates_it_anew(world: World) -> None:
+    """Else an endpoint that was changed between the two attempts would look rolled back before it began."""
+    world.deployed()
+    world.accept()
+    run, selection = judged(world)
+    update = world.endpoints.update
+
+    def lose(name: str, config_name: str) -> None:
+        raise DependencyBusyError("Rate exceeded")
+
+    world.endpoints.update = lose  # type: ignore[method-assign]
+    with pytest.raises(DependencyBusyError, match="Rate exceeded"):
+        world.deploy(run, selection, attempt=1)
+    world.clock.advance(seconds=10)
+    world.endpoints.live[ENDPOINT] = EndpointDescription(ENDPOINT, CHAMPION, "InService", world.clock())
+    world.clock.advance(seconds=10)
+    world.endpoints.update = update  # type: ignore[method-assign]
+    world.deploy(run, selection, attempt=2)
+    world.endpoints.live[ENDPOINT] = EndpointDescription(
+        ENDPOINT, CHAMPION, "InService", world.clock() - timedelta(seconds=10)
+    )
+    assert "still on its way" in world.resume_deployment(ENDPOINT)
 
 
 def test_a_failed_endpoint_is_deleted_and_made_anew(world: World) -> None:

@@ -209,6 +209,22 @@ def test_one_pipeline_that_fails_stops_no_other(world: World) -> None:
     assert world.workflow.started[-1].run_id == "traffic-g2"
 
 
+def test_a_run_that_closes_itself_meanwhile_is_no_failure(world: World) -> None:
+    world.accept()
+    run = world.start()
+    status = world.workflow.status
+
+    def end_and_close(execution_arn: str) -> ExecutionStatus:
+        if world.ledger.run("traffic", run.run_id).outcome is None:  # type: ignore[union-attr]
+            world.ledger.release(samples.claim(fence=2))
+        return ExecutionStatus.ENDED
+
+    world.workflow.status = end_and_close  # type: ignore[method-assign]
+    report = world.reconcile()
+    world.workflow.status = status  # type: ignore[method-assign]
+    assert (report.closed, report.started) == ((), ("traffic-g3",))
+
+
 def test_what_is_busy_is_reported_and_looked_at_again(world: World) -> None:
     world.accept()
     world.workflow.start_error = DependencyBusyError("StartExecution: Rate exceeded")

@@ -140,21 +140,24 @@ class DeployEndpoint:
         live = self.endpoints.describe(identity.endpoint_name(self.resource_prefix, run.pipeline))
         earlier = self.ledger.deployment(run.pipeline)
         ours = earlier if earlier is not None and earlier.fence == run.fence else None
-        deployment = self._deployment(request, live, ours)
+        action = next_action(live, request.selection.model_name)
+        if action is Action.WAIT and ours is None:
+            raise DependencyBusyError(f"endpoint {live.name if live else ''} is in somebody else's update")
+        deployment = self._deployment(request, live, ours, action)
         self.ledger.begin_deployment(claim_of(run, record.execution_arn), deployment)
-        uri = steps_of(record.plan)[1].definition_uri
-        compiled = CompiledDefinition.model_validate(self.store.read_json(uri))
-        tags = {"ratchet:pipeline": run.pipeline, "ratchet:run": run.run_id, "ratchet:stage": self.stage}
-        self.endpoints.ensure_config(
-            deployment.wanted_config, request.selection.model_name, compiled.definition.deploy, tags
-        )
-        self._advance(deployment, live, ours is not None, tags)
+        self._advance(action, deployment, steps_of(record.plan)[1].definition_uri)
+        if action is Action.NONE and (end := ending(deployment, live, self.clock())) is not None:
+            answer(self.ledger, self.workflow, deployment, end)
 
     def _deployment(
-        self, request: DeployEndpointRequest, live: EndpointDescription | None, ours: Deployment | None
+        self,
+        request: DeployEndpointRequest,
+        live: EndpointDescription | None,
+        ours: Deployment | None,
+        action: Action,
     ) -> Deployment:
-        """A retry of the task waits with a new token for the deployment it began before."""
-        if ours is not None:
+        """A retry of the task waits with its new token for the change that it asked for before."""
+        if ours is not None and action in (Action.WAIT, Action.NONE):
             return ours.model_copy(update={"task_token": request.task_token})
         return Deployment(
             pipeline=request.run.pipeline,
@@ -167,24 +170,23 @@ class DeployEndpoint:
             started_at=self.clock(),
         )
 
-    def _advance(
-        self, deployment: Deployment, live: EndpointDescription | None, begun: bool, tags: dict[str, str]
-    ) -> None:
+    def _advance(self, action: Action, deployment: Deployment, definition_uri: str) -> None:
         name, config = deployment.endpoint_name, deployment.wanted_config
-        match next_action(live, config):
-            case Action.CREATE:
+        if action is Action.DELETE:
+            self.endpoints.delete(name)
+            raise DependencyBusyError(f"endpoint {name} had failed; it is deleted before it is made anew")
+        if action in (Action.CREATE, Action.UPDATE):
+            deploy = CompiledDefinition.model_validate(self.store.read_json(definition_uri)).definition.deploy
+            tags = {
+                "ratchet:pipeline": deployment.pipeline,
+                "ratchet:run": deployment.run_id,
+                "ratchet:stage": self.stage,
+            }
+            self.endpoints.ensure_config(config, config, deploy, tags)  # a run's model and configuration share a name
+            if action is Action.CREATE:
                 self.endpoints.create(name, config, tags)
-            case Action.UPDATE:
+            else:
                 self.endpoints.update(name, config)
-            case Action.DELETE:
-                self.endpoints.delete(name)
-                raise DependencyBusyError(f"endpoint {name} had failed; it is deleted before it is made anew")
-            case Action.WAIT if not begun:
-                raise DependencyBusyError(f"endpoint {name} is {live.status if live else 'missing'}")
-            case Action.NONE if live is not None:
-                end = ending(deployment, live, self.clock())
-                if end is not None:
-                    answer(self.ledger, self.workflow, deployment, end)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ratchet.contracts.run import Announcement, CloseRunRequest, Run, RunOutcome
 from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment, put_back
-from ratchet.domain.errors import BusyError, ReconcileIncompleteError
+from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
 from ratchet.domain.ledger import Claim, Ledger, PipelineState
 from ratchet.domain.ports import (
     Clock,
@@ -59,6 +59,8 @@ class Reconcile:
                         found[kind].append(what)
                 except BusyError as error:
                     found["waiting"].append(f"{state.pipeline}: {error}")
+                except StaleRunError:
+                    continue  # the run closed itself meanwhile
                 except Exception as error:  # noqa: BLE001  raised together at the end
                     failed.append(f"{state.pipeline}: {case.__name__.strip('_')}: {type(error).__name__}: {error}")
         if failed:
