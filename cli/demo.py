@@ -24,14 +24,13 @@ from cli.caller import Caller
 from cli.definition import read_definition
 from cli.deploy import build, deploy_to, timed
 from cli.errors import CommandError
-from cli.history import timeline
 from cli.listen import Listener
 from cli.predict import ask
 from cli.render import console, finding, number, outcome, seconds, table, waiting
 from cli.show import runs_of, runs_table
 from cli.stack import LOCAL_STACK, Stack
 from cli.upload import Uploaded, await_verdict, put
-from cli.watch import await_idle
+from cli.watch import await_idle, ended_timeline
 from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.base import Finding
@@ -211,8 +210,8 @@ class Story:
         return runs[0]
 
     def _show_run(self, run: RunRecord) -> None:
-        console.print(Text.assemble(f"  {run.run_id:<24}", outcome(run.outcome), f"  {run.because or ''}"))
-        seen = timeline(self.stack.executions, run.execution_arn)
+        seen = ended_timeline(self.stack, run)  # a run is closed a moment before its execution ends
+        console.print(Text.assemble(f"  {run.run_id:<24}", outcome(run.outcome), f"  {seconds(seen.seconds)}"))
         took = (f"{state.name} {state.seconds(state.ended or state.started):.1f}" for state in seen.states)
         console.print(Padding(Text(" · ".join(took), style="dim"), (0, 2, 0, 4)))
         self._show_message(run.run_id, found=run.finding)

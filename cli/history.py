@@ -35,6 +35,11 @@ class Timeline:
     states: tuple[StateTime, ...]
 
     @property
+    def seconds(self) -> float | None:
+        """From start to end; None while it runs."""
+        return (self.ended - self.started).total_seconds() if self.ended else None
+
+    @property
     def transitions(self) -> int:
         """State transitions, as AWS bills them: one for every state entered."""
         return len(self.states)

@@ -76,6 +76,12 @@ def await_idle(stack: Stack, pipeline: str, timeout: float) -> None:
         time.sleep(stack.poll_seconds)
 
 
+def ended_timeline(stack: Stack, run: RunRecord) -> Timeline:
+    """The run's execution, once it has ended."""
+    *_, last = _timelines(stack, run)
+    return last
+
+
 def states_table(seen: Timeline) -> RenderableType:
     """Each state visited, with its time; the running ones are marked."""
     until = seen.ended or now()

@@ -27,7 +27,7 @@ from ratchet.domain.ledger import RunRecord, Verdict
 RUN_TIMEOUT = 120
 VERDICT_TIMEOUT = 60
 # Small, quick to train and easy to pass: what the gate thinks of real models is the demo's subject.
-QUICK = ("retrain.settle=1s", "train.hyperparameters.num_round=30", "gate.threshold=0.3")
+QUICK = ("retrain.settle=1s", "train.hyperparameters={eta: 0.3, num_round: 30}", "gate.threshold=0.3")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

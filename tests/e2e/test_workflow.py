@@ -1,6 +1,7 @@
 """From an upload to a served model, and every other way it can go, through the deployed stack."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from cli.history import timeline
 from cli.listen import Listener
 from cli.predict import ask
 from cli.stack import Stack
+from cli.watch import ended_timeline
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import RunOutcome
-from tests.e2e.conftest import Pipeline, shown
+from ratchet.domain.ledger import Verdict
+from tests.e2e.conftest import VERDICT_TIMEOUT, Pipeline, shown
 
 HOUR = {"datetime": "2017-02-03T08:00:00", "clouds_all": 40, "rain_1h": 0, "snow_1h": 0, "temp": 271.4}
 MOST_TRANSITIONS = 20
@@ -41,9 +44,10 @@ def test_an_upload_becomes_a_served_model(
     printed = json.loads(ratchet("show", run.run_id, "--json").stdout)
     assert printed["run"]["outcome"] == "DEPLOYED"
     assert printed["decision"]["outcome"] == "PROMOTE"
-    states = [state["name"] for state in printed["states"]]
+    states = [state.name for state in ended_timeline(stack, run).states]
     assert states[-1] == "Model Deployed"
     assert len(states) <= MOST_TRANSITIONS
+    assert {state["name"] for state in printed["states"]} <= set(states)
 
 
 def test_what_sagemaker_holds_is_named_tagged_and_registered(served: Pipeline, stack: Stack) -> None:
@@ -90,7 +94,7 @@ def test_a_broken_file_is_rejected_with_its_line(
 
 
 def test_a_refusal_says_why_to_everyone(
-    new_pipeline: Callable[[str], Pipeline], people: Listener, ratchet: Callable[..., Result]
+    new_pipeline: Callable[[str], Pipeline], people: Listener, ratchet: Callable[..., Result], stack: Stack
 ) -> None:
     pipeline = new_pipeline("refused")
     pipeline.apply("gate.threshold=0.999")
@@ -103,8 +107,7 @@ def test_a_refusal_says_why_to_everyone(
     assert pipeline.champion is None
     assert shown(["REFUSED", *answers(run.finding)], ratchet("show", run.run_id).stdout)
     assert people.hear(run.run_id, *answers(run.finding))
-    last_state = json.loads(ratchet("show", run.run_id, "--json").stdout)["states"][-1]["name"]
-    assert last_state == "Candidate Refused"
+    assert ended_timeline(stack, run).states[-1].name == "Candidate Refused"
 
 
 def test_a_failed_training_leaves_the_champion_serving(
@@ -121,13 +124,38 @@ def test_a_failed_training_leaves_the_champion_serving(
     assert "booster" in run.finding.why.lower()
     assert people.hear(run.run_id, "run failed", *answers(run.finding))
     assert shown(["FAILED", *answers(run.finding)], ratchet("show", run.run_id).stdout)
-    execution = stack.executions.describe_execution(executionArn=run.execution_arn)
-    assert execution["status"] == "FAILED"
+    assert ended_timeline(stack, run).status == "FAILED"
     assert served.champion == before
     assert json.loads(ratchet("predict", served.name, "--json", json.dumps([HOUR])).stdout)[0]["prediction"] > 0
     restored = served.apply()
     assert restored.changed
     assert served.champion == before
+
+
+def test_a_corrected_contract_judges_the_same_file_anew(new_pipeline: Callable[[str], Pipeline], stack: Stack) -> None:
+    pipeline = new_pipeline("corrected")
+    pipeline.apply("data.columns.temp.max=260")
+    (rejected,) = pipeline.upload_months("2017-02")
+    assert rejected.outcome == "REJECTED"
+    assert rejected.finding
+    assert "temp" in rejected.finding.where
+    applied = pipeline.apply("gate.threshold=0.999")
+    assert applied.judged_anew
+    (upload,) = await_verdicts(stack, pipeline, applied.definition_id)
+    assert (upload.outcome, upload.upload_id) == ("ACCEPTED", rejected.upload_id)
+    assert pipeline.last().outcome is RunOutcome.REFUSED
+
+
+def await_verdicts(stack: Stack, pipeline: Pipeline, definition_id: str) -> list[Verdict]:
+    """The verdicts under the present contract, once there are any."""
+    state = stack.pipeline(pipeline.name)
+    assert state.definition
+    assert state.definition.definition_id == definition_id
+    deadline = time.monotonic() + VERDICT_TIMEOUT
+    while not (found := [v for v in stack.ledger.verdicts(pipeline.name) if v.data_hash == state.definition.data_hash]):
+        assert time.monotonic() < deadline, "nothing was judged anew"
+        time.sleep(stack.poll_seconds)
+    return found
 
 
 def test_another_data_set_needs_a_definition_only(new_pipeline: Callable[[str], Pipeline], stack: Stack) -> None:
