@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
 from ratchet.adapters.clock import utc_now
 from ratchet.contracts.run import Champion, RunOutcome
-from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError
-from ratchet.domain.identity import run_id, run_key
+from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError, UploadUnknownError
+from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
+    ChampionChange,
     Claim,
     DefinitionRef,
     Deployment,
@@ -30,6 +31,11 @@ from ratchet.domain.ledger import (
     Step,
     Upload,
     Verdict,
+    Withdrawal,
+    after_close,
+    can_claim,
+    champion_change,
+    new_run,
 )
 
 if TYPE_CHECKING:
@@ -112,6 +118,27 @@ class DynamoDbLedger:
         seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
         return {(upload.key, upload.version_id): upload.upload_id for upload in seen}
 
+    def upload(self, pipeline: str, upload_id: str) -> Upload | None:
+        return self._get(pipeline, f"UPLOAD#{upload_id}", Upload)
+
+    def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
+        known = self._check(pipeline, f"UPLOAD#{withdrawal.upload_id}", "attribute_exists(PK)")
+        record = self._putting(pipeline, f"WITHDRAWN#{withdrawal.upload_id}", _plain(withdrawal), _ABSENT)
+        work = self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
+        try:
+            self._transact(known, record, work)
+        except ConditionFailedError as error:
+            if 2 in error.failed:
+                raise _unknown(pipeline) from error
+            if 0 in error.failed:
+                raise UploadUnknownError(f"pipeline {pipeline} never saw upload {withdrawal.upload_id}") from error
+            return False
+        return True
+
+    def withdrawals(self, pipeline: str) -> list[Withdrawal]:
+        found = [_record(item, Withdrawal) for item in self._query(f"PIPELINE#{pipeline}", "WITHDRAWN#")]
+        return sorted(found, key=lambda withdrawal: withdrawal.at)
+
     def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None:
         return self._get(pipeline, f"VERDICT#{verdict_id}", Verdict)
 
@@ -137,31 +164,31 @@ class DynamoDbLedger:
         return True
 
     def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
+        withdrawn = {withdrawal.upload_id for withdrawal in self.withdrawals(pipeline)}
         fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
-        return sorted(fitting, key=lambda verdict: verdict.precedence)
+        kept = [v for v in fitting if v.upload_id not in withdrawn]
+        return sorted(kept, key=lambda verdict: verdict.precedence)
 
     def claim(
-        self, pipeline: str, reason: str, forced: bool, execution_arn_for: Callable[[int], str], now: datetime
+        self,
+        pipeline: str,
+        reason: str,
+        forced: bool,
+        execution_arn_for: Callable[[int], str],
+        now: datetime,
+        *,
+        definition: DefinitionRef | None = None,
+        retry_of: int | None = None,
     ) -> RunRecord | None:
         for _ in range(_CLAIM_ATTEMPTS):
             state = self.pipeline(pipeline)
             if state is None:
                 raise _unknown(pipeline)
-            if state.owner is not None or not (state.behind or forced):
+            if not can_claim(state, forced, definition, retry_of):
                 return None
-            fence = state.fence + 1
-            run = RunRecord(
-                pipeline=pipeline,
-                run_id=run_id(pipeline, fence),
-                fence=fence,
-                execution_arn=execution_arn_for(fence),
-                reason=reason,
-                forced=forced,
-                started_at=now,
-                work_seq=state.work_seq,
-            )
+            run = new_run(state, reason, forced, execution_arn_for, now, definition=definition)
             try:
-                self._take(state, run)
+                self._take(state, run, retry_of)
             except ConditionFailedError:
                 continue  # somebody was faster: look again
             return run
@@ -176,6 +203,20 @@ class DynamoDbLedger:
             self._transact(undo, forget)
         except ConditionFailedError:
             return
+
+    def renew(self, claim: Claim, now: datetime) -> None:
+        dated = self._update(
+            claim.pipeline,
+            "SET #claimed_at = :now",
+            _OWNED,
+            now=now.isoformat(),
+            arn=claim.execution_arn,
+            fence=claim.fence,
+        )
+        try:
+            self._transact(dated)
+        except ConditionFailedError as error:
+            raise self._stale(claim) from error
 
     def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
         self._put(pipeline, f"SNAPSHOT#{snapshot.snapshot_id}", _plain(snapshot))
@@ -209,6 +250,29 @@ class DynamoDbLedger:
     def model(self, pipeline: str, model_name: str) -> Model | None:
         return self._get(pipeline, f"MODEL#{model_name}", Model)
 
+    def models(self, pipeline: str) -> list[Model]:
+        found = [_record(item, Model) for item in self._query(f"PIPELINE#{pipeline}", "MODEL#")]
+        return sorted(found, key=lambda model: model.judged_at)
+
+    def mark_model(self, pipeline: str, model_name: str, withdrawn: str) -> None:
+        while (model := self.model(pipeline, model_name)) is not None and withdrawn not in model.saw_withdrawn:
+            marks = tuple(sorted((*model.saw_withdrawn, withdrawn)))
+            marked = {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": _key(pipeline, f"MODEL#{model_name}"),
+                    "UpdateExpression": "SET saw_withdrawn = :marks",
+                    "ConditionExpression": "saw_withdrawn = :seen OR attribute_not_exists(saw_withdrawn)",
+                    "ExpressionAttributeValues": _values({"marks": list(marks), "seen": list(model.saw_withdrawn)}),
+                }
+            }
+            with suppress(ConditionFailedError):  # another mark came between: look again
+                self._transact(marked)
+
+    def champions(self, pipeline: str) -> list[ChampionChange]:
+        found = [_record(item, ChampionChange) for item in self._query(f"PIPELINE#{pipeline}", "CHAMPION#")]
+        return sorted(found, key=lambda change: change.fence)
+
     def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
         self._under(claim, self._putting(claim.pipeline, _DEPLOYMENT, _plain(deployment)))
 
@@ -228,55 +292,58 @@ class DynamoDbLedger:
         except ConditionFailedError:
             return
 
-    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> None:
+    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:
+        state = self.pipeline(claim.pipeline)
+        if state is None or (state.owner, state.fence) != (claim.execution_arn, claim.fence):
+            raise self._stale(claim)
         writes = [
             self._putting(claim.pipeline, f"RUN#{run.run_id}", _plain(run)),
             {"Delete": {"TableName": self._table, "Key": _key(claim.pipeline, _DEPLOYMENT)}},
         ]
         if run.key and run.outcome in (RunOutcome.DEPLOYED, RunOutcome.REFUSED):
             writes.append(self._putting(claim.pipeline, f"RUNKEY#{run_key(*run.key)}", {"run_id": run.run_id}))
-        changes, values = "#done_seq = :done, #failures = :zero", {"done": run.work_seq, "zero": 0}
-        if run.outcome is RunOutcome.FAILED:
-            changes = "#done_seq = :done, #failures = if_not_exists(#failures, :zero) + :one"
-            values["one"] = 1
-        promoted = {"champion": _plain(champion)} if champion else {}
+        if champion is not None:
+            change = champion_change(state, run, champion)
+            writes.append(self._putting(claim.pipeline, f"CHAMPION#{change.fence:012d}", _plain(change), _ABSENT))
+        # What only the owner changes may be written from what was read: the condition proves that it still owns.
+        left = after_close(state, run, champion)
+        kept = {"done_seq": left.done_seq, "failures": left.failures, **_set(retry=left.retry, champion=left.champion)}
+        gone = ["#owner", "#claimed_at", *(() if left.retry else ("#retry",))]
         released = self._update(
             claim.pipeline,
-            f"SET {changes}{', #champion = :champion' if champion else ''} REMOVE #owner, #claimed_at",
+            f"SET {', '.join(f'#{name} = :{name}' for name in kept)} REMOVE {', '.join(gone)}",
             _OWNED,
             arn=claim.execution_arn,
             fence=claim.fence,
-            **values,
-            **promoted,
+            **kept,
         )
         try:
             self._transact(released, *writes)
         except ConditionFailedError as error:
             raise self._stale(claim) from error
+        return left
 
-    def _take(self, state: PipelineState, run: RunRecord) -> None:
+    def _take(self, state: PipelineState, run: RunRecord, retry_of: int | None) -> None:
         condition = "attribute_not_exists(#owner) AND #fence = :seen"
+        retry = {} if retry_of is None else {"retry_of": retry_of}
+        if retry:
+            condition += " AND #retry.#after = :retry_of"
+        elif not run.forced and run.definition is None:
+            condition += " AND #work_seq > #done_seq"
         take = self._update(
             state.pipeline,
             "SET #owner = :arn, #claimed_at = :now, #fence = :fence",
-            condition if run.forced else f"{condition} AND #work_seq > #done_seq",
+            condition,
             arn=run.execution_arn,
             now=run.started_at.isoformat(),
             fence=run.fence,
             seen=state.fence,
+            **retry,
         )
         self._transact(take, self._putting(state.pipeline, f"RUN#{run.run_id}", _plain(run)))
 
     def _under(self, claim: Claim, write: dict[str, Any]) -> None:
-        owned = {
-            "ConditionCheck": {
-                "TableName": self._table,
-                "Key": _key(claim.pipeline, _STATE),
-                "ConditionExpression": _OWNED,
-                "ExpressionAttributeNames": _names(_OWNED),
-                "ExpressionAttributeValues": _values({"arn": claim.execution_arn, "fence": claim.fence}),
-            }
-        }
+        owned = self._check(claim.pipeline, _STATE, _OWNED, arn=claim.execution_arn, fence=claim.fence)
         try:
             self._transact(owned, write)
         except ConditionFailedError as error:
@@ -338,6 +405,11 @@ class DynamoDbLedger:
             }
         }
 
+    def _check(self, pipeline: str, sort: str, condition: str, **values: object) -> dict[str, Any]:
+        named = {"ExpressionAttributeNames": _names(condition), "ExpressionAttributeValues": _values(values)}
+        check = {"TableName": self._table, "Key": _key(pipeline, sort), "ConditionExpression": condition}
+        return {"ConditionCheck": {**check, **{name: value for name, value in named.items() if value}}}
+
     def _transact(self, *writes: dict[str, Any]) -> None:
         items: Any = list(writes)
         with busy_errors(), _conditions():
@@ -384,6 +456,10 @@ def _names(expressions: str) -> dict[str, str]:
 
 def _values(values: dict[str, Any]) -> dict[str, Any]:
     return {f":{name}": _serialize(value) for name, value in values.items()}
+
+
+def _set(**records: BaseModel | None) -> dict[str, dict[str, Any]]:
+    return {name: _plain(record) for name, record in records.items() if record is not None}
 
 
 def _plain(record: BaseModel) -> dict[str, Any]:

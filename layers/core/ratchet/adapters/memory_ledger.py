@@ -6,9 +6,10 @@ from threading import RLock
 
 from ratchet.adapters.clock import utc_now
 from ratchet.contracts.run import Champion, RunOutcome
-from ratchet.domain.errors import PipelineUnknownError, StaleRunError
-from ratchet.domain.identity import run_id, run_key
+from ratchet.domain.errors import PipelineUnknownError, StaleRunError, UploadUnknownError
+from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
+    ChampionChange,
     Claim,
     DefinitionRef,
     Deployment,
@@ -19,6 +20,11 @@ from ratchet.domain.ledger import (
     Step,
     Upload,
     Verdict,
+    Withdrawal,
+    after_close,
+    can_claim,
+    champion_change,
+    new_run,
 )
 
 
@@ -37,6 +43,8 @@ class MemoryLedger:
         self._steps: dict[tuple[str, str], Step] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._deployments: dict[str, Deployment] = {}
+        self._withdrawals: dict[str, dict[str, Withdrawal]] = {}
+        self._champions: dict[str, list[ChampionChange]] = {}
 
     def pipeline(self, name: str) -> PipelineState | None:
         return self._states.get(name)
@@ -62,6 +70,25 @@ class MemoryLedger:
         with self._lock:
             return dict(self._objects.get(pipeline, {}))
 
+    def upload(self, pipeline: str, upload_id: str) -> Upload | None:
+        return self._uploads.get((pipeline, upload_id))
+
+    def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
+        with self._lock:
+            state = self._known(pipeline)
+            if (pipeline, withdrawal.upload_id) not in self._uploads:
+                raise UploadUnknownError(f"pipeline {pipeline} never saw upload {withdrawal.upload_id}")
+            known = self._withdrawals.setdefault(pipeline, {})
+            if withdrawal.upload_id in known:
+                return False
+            known[withdrawal.upload_id] = withdrawal
+            self._change(state, work_seq=state.work_seq + 1)
+            return True
+
+    def withdrawals(self, pipeline: str) -> list[Withdrawal]:
+        with self._lock:
+            return sorted(self._withdrawals.get(pipeline, {}).values(), key=lambda withdrawal: withdrawal.at)
+
     def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None:
         return self._verdicts.get(pipeline, {}).get(verdict_id)
 
@@ -85,30 +112,35 @@ class MemoryLedger:
             return new
 
     def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
-        fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
-        return sorted(fitting, key=lambda verdict: verdict.precedence)
+        with self._lock:
+            withdrawn = self._withdrawals.get(pipeline, {})
+            fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
+            kept = [v for v in fitting if v.upload_id not in withdrawn]
+        return sorted(kept, key=lambda verdict: verdict.precedence)
 
     def claim(
-        self, pipeline: str, reason: str, forced: bool, execution_arn_for: Callable[[int], str], now: datetime
+        self,
+        pipeline: str,
+        reason: str,
+        forced: bool,
+        execution_arn_for: Callable[[int], str],
+        now: datetime,
+        *,
+        definition: DefinitionRef | None = None,
+        retry_of: int | None = None,
     ) -> RunRecord | None:
         with self._lock:
             state = self._known(pipeline)
-            if state.owner is not None or not (state.behind or forced):
+            if not can_claim(state, forced, definition, retry_of):
                 return None
-            fence = state.fence + 1
-            run = RunRecord(
-                pipeline=pipeline,
-                run_id=run_id(pipeline, fence),
-                fence=fence,
-                execution_arn=execution_arn_for(fence),
-                reason=reason,
-                forced=forced,
-                started_at=now,
-                work_seq=state.work_seq,
-            )
-            self._change(state, fence=fence, owner=run.execution_arn, claimed_at=now)
+            run = new_run(state, reason, forced, execution_arn_for, now, definition=definition)
+            self._change(state, fence=run.fence, owner=run.execution_arn, claimed_at=now)
             self._runs.setdefault(pipeline, {})[run.run_id] = run
             return run
+
+    def renew(self, claim: Claim, now: datetime) -> None:
+        with self._lock:
+            self._change(self._owned(claim), claimed_at=now)
 
     def release(self, claim: Claim) -> None:
         with self._lock:
@@ -150,6 +182,22 @@ class MemoryLedger:
     def model(self, pipeline: str, model_name: str) -> Model | None:
         return self._models.get((pipeline, model_name))
 
+    def models(self, pipeline: str) -> list[Model]:
+        with self._lock:
+            found = [model for (owner, _), model in self._models.items() if owner == pipeline]
+        return sorted(found, key=lambda model: model.judged_at)
+
+    def mark_model(self, pipeline: str, model_name: str, withdrawn: str) -> None:
+        with self._lock:
+            model = self._models.get((pipeline, model_name))
+            if model is not None and withdrawn not in model.saw_withdrawn:
+                marks = tuple(sorted((*model.saw_withdrawn, withdrawn)))
+                self._models[pipeline, model_name] = model.model_copy(update={"saw_withdrawn": marks})
+
+    def champions(self, pipeline: str) -> list[ChampionChange]:
+        with self._lock:
+            return list(self._champions.get(pipeline, []))
+
     def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
         with self._lock:
             self._owned(claim)
@@ -164,21 +212,18 @@ class MemoryLedger:
             if deployment is not None and deployment.fence == fence:
                 del self._deployments[pipeline]
 
-    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> None:
+    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:
         with self._lock:
             state = self._owned(claim)
             self._runs[claim.pipeline][run.run_id] = run
             if run.key and run.outcome in (RunOutcome.DEPLOYED, RunOutcome.REFUSED):
                 self._final[claim.pipeline, run_key(*run.key)] = run.run_id
-            self._change(
-                state,
-                owner=None,
-                claimed_at=None,
-                done_seq=run.work_seq,
-                failures=state.failures + 1 if run.outcome is RunOutcome.FAILED else 0,
-                champion=champion or state.champion,
-            )
+            if champion is not None:
+                self._champions.setdefault(claim.pipeline, []).append(champion_change(state, run, champion))
+            left = after_close(state, run, champion)
+            self._states[claim.pipeline] = left
             self.end_deployment(claim.pipeline, claim.fence)
+            return left
 
     def _known(self, pipeline: str) -> PipelineState:
         state = self._states.get(pipeline)

@@ -8,12 +8,13 @@ from ratchet.contracts.base import Contract, Finding, PipelineName, S3Uri, Sha25
 
 
 class RunOutcome(StrEnum):
-    """How a run ended; all but FAILED are final for its run key."""
+    """How a run ended; DEPLOYED, REFUSED and NOTHING_TO_DO are final for its run key."""
 
     DEPLOYED = "DEPLOYED"
     REFUSED = "REFUSED"
     NOTHING_TO_DO = "NOTHING_TO_DO"
     FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"  # a person put the previous champion back: no execution
 
 
 class Run(Contract):

@@ -29,6 +29,10 @@ class PipelineUnknownError(CallerError):
     """No definition was ever applied for the pipeline."""
 
 
+class UploadUnknownError(CallerError):
+    """The pipeline never saw the upload."""
+
+
 class ObjectMissingError(CallerError):
     """An object version the event names is not there."""
 

@@ -1,7 +1,7 @@
 """The ledger: what the system knows, and the protocol that keeps one run per pipeline and loses no upload."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from ratchet.contracts.base import Contract, Finding
@@ -29,6 +29,16 @@ class DefinitionRef(Contract):
     data_hash: str
     settle_seconds: int
     on_upload: bool
+    retry_seconds: tuple[int, ...] = (300, 1800)  # waits before a failed run's work is tried again
+
+
+class Retry(Contract):
+    """The failed run's work is due again: what its next run is claimed with."""
+
+    after: int  # fence of the run that failed
+    at: datetime
+    forced: bool = False
+    definition: DefinitionRef | None = None
 
 
 class PipelineState(Contract):
@@ -40,7 +50,8 @@ class PipelineState(Contract):
     work_seq: int = 0
     done_seq: int = 0
     fence: int = 0
-    failures: int = 0  # FAILED runs in a row
+    failures: int = 0  # FAILED runs in a row for the same work
+    retry: Retry | None = None  # due after the last failure, unless that was one too many
     owner: str | None = None  # execution ARN
     claimed_at: datetime | None = None
     champion: Champion | None = None
@@ -105,6 +116,15 @@ class Verdict(Contract):
         return self.modified, self.upload_id
 
 
+class Withdrawal(Contract):
+    """An upload taken out for good: no later snapshot holds it, whatever contract accepts it."""
+
+    upload_id: str
+    reason: str
+    by: str  # the caller's ARN
+    at: datetime
+
+
 class Snapshot(Contract):
     """A pipeline's accepted uploads at one moment; the list itself stands at `manifest_uri`."""
 
@@ -125,6 +145,8 @@ class RunRecord(Contract):
     forced: bool = False
     started_at: datetime
     work_seq: int  # the work the run answers for
+    definition: DefinitionRef | None = None  # for this run alone; None is the pipeline's own
+    by: str | None = None  # the person's ARN, when a person acted
     ended_at: datetime | None = None
     outcome: RunOutcome | None = None
     because: str | None = None  # one sentence on the outcome
@@ -155,6 +177,9 @@ class Step(Contract):
     output_uri: str
     made_at: datetime
     candidate: Candidate | None = None  # of a train step
+    objects: int | None = None  # under output_uri; fewer later means that some were deleted
+    seconds: float | None = None  # the job's billed time; None when the job left no trace of it
+    dollars: float | None = None  # at list price; None when unknown
 
 
 class Deployment(Contract):
@@ -186,6 +211,24 @@ class Model(Contract):
     decision_uri: str
     outcome: str  # PROMOTE | REFUSE
     judged_at: datetime
+    score: float | None = None  # the gate's metric on the holdout
+    metric: str | None = None
+    code_uri: str | None = None
+    model_package_arn: str | None = None
+    saw_withdrawn: tuple[str, ...] = ()  # uploads in its snapshot that were withdrawn since
+
+
+class ChampionChange(Contract):
+    """One line of a pipeline's champion history, which is only ever added to."""
+
+    pipeline: str
+    fence: int
+    champion: Champion
+    since: datetime
+    cause: Literal["promoted", "rolled back"]
+    reason: str
+    by: str  # the execution, or the caller's ARN
+    previous: str | None = None  # the model that served before
 
 
 class Ledger(Protocol):
@@ -210,6 +253,17 @@ class Ledger(Protocol):
         """(key, version id) → upload id of every version ever judged."""
         ...
 
+    def upload(self, pipeline: str, upload_id: str) -> Upload | None: ...
+
+    def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
+        """Takes a known upload out and counts that as work, both or neither. False when it was out already.
+
+        UploadUnknownError when the pipeline never saw the upload.
+        """
+        ...
+
+    def withdrawals(self, pipeline: str) -> list[Withdrawal]: ...
+
     def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None: ...
 
     def verdicts(self, pipeline: str) -> list[Verdict]: ...
@@ -223,16 +277,30 @@ class Ledger(Protocol):
         ...
 
     def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
-        """The accepted verdicts under a data contract, in order of precedence."""
+        """The accepted verdicts under a data contract in order of precedence, those of withdrawn uploads left out."""
         ...
 
     def claim(
-        self, pipeline: str, reason: str, forced: bool, execution_arn_for: Callable[[int], str], now: datetime
+        self,
+        pipeline: str,
+        reason: str,
+        forced: bool,
+        execution_arn_for: Callable[[int], str],
+        now: datetime,
+        *,
+        definition: DefinitionRef | None = None,
+        retry_of: int | None = None,
     ) -> RunRecord | None:
         """Takes the pipeline for a new run and records that run; None if it is owned or has no work.
 
+        A `definition` for this run alone is work by itself, and answers for none of the pipeline's. `retry_of` is the
+        fence of a failed run: its work is claimed again, unless another run has closed since.
         PipelineUnknownError when no definition was applied.
         """
+        ...
+
+    def renew(self, claim: Claim, now: datetime) -> None:
+        """Dates a claim anew: its owner is alive. StaleRunError when the claim is not the pipeline's."""
         ...
 
     def release(self, claim: Claim) -> None:
@@ -265,6 +333,18 @@ class Ledger(Protocol):
 
     def model(self, pipeline: str, model_name: str) -> Model | None: ...
 
+    def models(self, pipeline: str) -> list[Model]:
+        """Every judged model, oldest first."""
+        ...
+
+    def mark_model(self, pipeline: str, model_name: str, withdrawn: str) -> None:
+        """Notes that the model saw an upload that is withdrawn; noting it twice changes nothing."""
+        ...
+
+    def champions(self, pipeline: str) -> list[ChampionChange]:
+        """The champion history, oldest first."""
+        ...
+
     def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
         """Records an endpoint change before SageMaker is called. StaleRunError when the claim is not the pipeline's."""
         ...
@@ -275,10 +355,89 @@ class Ledger(Protocol):
         """Forgets the deployment of that fence; a newer one stays."""
         ...
 
-    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> None:
-        """Records the ended run, releases the pipeline, advances `done_seq` to the run's work and, when given,
-        sets the champion: all or nothing. StaleRunError when the claim is not the pipeline's."""
+    def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:
+        """Records the ended run, releases the pipeline, advances `done_seq` to the run's work, plans the retry of a
+        failed one and, when given, sets the champion and adds to its history: all or nothing.
+
+        Returns the state it leaves. StaleRunError when the claim is not the pipeline's.
+        """
         ...
+
+
+def after_close(state: PipelineState, run: RunRecord, champion: Champion | None) -> PipelineState:
+    """The state that a closing run leaves; only failures of the same work add up."""
+    failures, retry = 0, None
+    if run.outcome is RunOutcome.FAILED:
+        same_work = run.work_seq <= state.done_seq
+        failures = state.failures + 1 if same_work else 1
+        retry = _retry_of(run, state.definition, failures)
+    elif run.outcome is RunOutcome.ROLLED_BACK:
+        failures, retry = state.failures, state.retry
+    return state.model_copy(
+        update={
+            "owner": None,
+            "claimed_at": None,
+            "done_seq": max(state.done_seq, run.work_seq),
+            "failures": failures,
+            "retry": retry,
+            "champion": champion or state.champion,
+        }
+    )
+
+
+def champion_change(state: PipelineState, run: RunRecord, champion: Champion) -> ChampionChange:
+    """The history's line for the champion that `run` leaves in place of the state's."""
+    return ChampionChange(
+        pipeline=run.pipeline,
+        fence=run.fence,
+        champion=champion,
+        since=run.ended_at or run.started_at,
+        cause="rolled back" if run.outcome is RunOutcome.ROLLED_BACK else "promoted",
+        reason=run.because or run.reason,
+        by=run.by or run.execution_arn,
+        previous=state.champion.model_name if state.champion else None,
+    )
+
+
+def _retry_of(run: RunRecord, definition: DefinitionRef | None, failures: int) -> Retry | None:
+    waits = definition.retry_seconds if definition else ()
+    if failures > len(waits) or run.ended_at is None:
+        return None
+    due = run.ended_at + timedelta(seconds=waits[failures - 1])
+    return Retry(after=run.fence, at=due, forced=run.forced, definition=run.definition)
+
+
+def new_run(
+    state: PipelineState,
+    reason: str,
+    forced: bool,
+    execution_arn_for: Callable[[int], str],
+    now: datetime,
+    *,
+    definition: DefinitionRef | None = None,
+) -> RunRecord:
+    """The record of the run that claims the pipeline next."""
+    fence = state.fence + 1
+    return RunRecord(
+        pipeline=state.pipeline,
+        run_id=run_id(state.pipeline, fence),
+        fence=fence,
+        execution_arn=execution_arn_for(fence),
+        reason=reason,
+        forced=forced,
+        started_at=now,
+        work_seq=state.done_seq if definition else state.work_seq,
+        definition=definition,
+    )
+
+
+def can_claim(state: PipelineState, forced: bool, definition: DefinitionRef | None, retry_of: int | None) -> bool:
+    """Whether a run may take the pipeline now; the claiming write holds the same to what it finds."""
+    if state.owner is not None:
+        return False
+    if retry_of is not None:
+        return state.retry is not None and state.retry.after == retry_of
+    return state.behind or forced or definition is not None
 
 
 def note(ledger: Ledger, run: Run, **found: object) -> RunRecord:
