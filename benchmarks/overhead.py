@@ -6,7 +6,6 @@ script is a fresh process, its inputs already on disk, and nobody validates, dec
 
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import tempfile
@@ -23,9 +22,10 @@ from cli.deploy import build, deploy_to, timed
 from cli.history import timeline
 from cli.stack import LOCAL_STACK, Stack
 from cli.upload import await_verdict, put
-from cli.watch import await_idle
+from cli.watch import await_idle, ended_timeline
 from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
+from local.sagemaker.containers import base_environment
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import RunRecord
 
@@ -71,7 +71,7 @@ def main() -> None:
                 f"round {number}: system {seconds:.2f} s, by hand {sum(rounds[-1].by_hand.values()):.2f} s ({by_hand})"
             )
         assert last is not None
-        transitions = timeline(stack.executions, last.execution_arn).transitions
+        transitions = ended_timeline(stack, last).transitions
         ingest = timeline(stack.executions, newest_ingest(stack)).transitions
         duplicate = duplicate_transitions(stack, last.pipeline, upload)
     figures = {
@@ -222,7 +222,8 @@ class ByHand:
             "SAGEMAKER_PORT_FILE": str(port_file),
         }
         python = self._cloud.settings.training_python
-        server = subprocess.Popen([str(python), str(REPOSITORY / "local/sagemaker/serving.py")], env=environment)
+        command = [str(python), str(REPOSITORY / "local/sagemaker/serving.py")]
+        server = subprocess.Popen(command, env={**base_environment(), **environment})
         try:
             until(lambda: port_file.exists() and ping(int(port_file.read_text())))
         finally:
@@ -230,9 +231,8 @@ class ByHand:
             server.wait()
 
     def _python(self, python: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
-        path = {"PATH": os.environ["PATH"]}
         command = [str(python), *arguments]
-        subprocess.run(command, env={**path, **environment}, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env={**base_environment(), **environment}, check=True, stdout=subprocess.DEVNULL)
 
 
 def as_sagemaker(value: str) -> object:
