@@ -299,8 +299,8 @@ def test_lines_are_those_of_an_editor_after_quoted_line_breaks_and_blank_lines(j
         "2017-03-04\n"  # 9
         "2017-03-05,5,y\n"  # 10
     )
-    assert [row["ratchet_line"] for row in judged.rows("accepted")] == [2, 5, 10]
-    assert [row["ratchet_line"] for row in judged.rows("quarantine")] == [6, 9]
+    assert sorted(row["ratchet_line"] for row in judged.rows("accepted")) == [2, 5, 10]
+    assert sorted(row["ratchet_line"] for row in judged.rows("quarantine")) == [6, 9]
 
 
 def test_a_header_after_blank_lines_and_a_quote_after_a_space_are_understood(judge: Judge) -> None:

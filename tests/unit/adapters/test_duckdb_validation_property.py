@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 
 import duckdb
@@ -39,7 +40,8 @@ def judge(content: bytes) -> tuple[Judgement, list[tuple[object, ...]], list[tup
         file = Path(folder) / "upload"
         file.write_bytes(content)
         judgement = VALIDATE(file, CONTRACT, UPLOAD)
-        return judgement, _rows(file.parent / "accepted.parquet"), _rows(file.parent / "quarantine.parquet")
+        accepted = sorted(_rows(file.parent / "accepted.parquet"), key=itemgetter(4))
+        return judgement, accepted, _rows(file.parent / "quarantine.parquet")
 
 
 def _rows(file: Path) -> list[tuple[object, ...]]:

@@ -43,7 +43,7 @@ class DuckDbValidator:
 
     def __call__(self, file: Path, data: DataSection, upload_id: str) -> Judgement:
         """Judges `file`, alone in its folder. Unless rejected, `accepted.parquet` then lies beside it, and
-        `quarantine.parquet` when it has bad rows."""
+        `quarantine.parquet` when it has bad rows; both in the file's order but for records that span lines."""
         folder = file.parent
         try:
             plain = upload_file.unpack(file, folder / "unpacked", limit=disk_usage(folder).free // _FILES_AT_ONCE)
@@ -102,7 +102,7 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection) -> tup
     upload_file.check_columns(header.values, needed_columns(data), "line")
     shape = upload_file.measure(file, data.delimiter)
     if header.line == 1 and len(columns) > 1 and not shape.spaced_quotes:
-        scan = _csv_scan(file, len(columns), data.delimiter)
+        scan = _csv_scan(file, _column_names(len(columns)), data.delimiter, header=True)
         numbered = f"SELECT row_number() OVER () + 1 AS line, NULL::VARCHAR AS problem, * FROM {scan}"  # noqa: S608
         source = _Source(columns, numbered, "line")
         try:
@@ -121,9 +121,9 @@ def _exact_csv(
     columns: tuple[str, ...],
     shape: upload_file.CsvShape,
 ) -> tuple[_Source, tuple[int, ...]]:
-    plain = file.parent / "records.jsonl"
+    plain, odd = file.parent / "plain.csv", file.parent / "odd.jsonl"
     try:
-        written = upload_file.rewrite(file, len(columns), shape, data.delimiter, plain)
+        written = upload_file.rewrite(file, len(columns), shape, data.delimiter, file.parent)
     except UnicodeDecodeError as error:
         finding = upload_file.not_utf8(file)
         if finding is None:
@@ -131,10 +131,13 @@ def _exact_csv(
         raise FileRejected(finding) from error
     paths = ", ".join(f"'/{place}'" for place in range(len(columns) + 2))
     values = ", ".join(f"nullif(found[{place + 3}], '') AS c{place}" for place in range(len(columns)))
+    names = _column_names(len(columns))
     source = _Source(
         columns,
-        f"SELECT found[1]::BIGINT AS line, nullif(found[2], '') AS problem, {values} "  # noqa: S608
-        f"FROM (SELECT json_extract_string(text, [{paths}]) AS found FROM {_line_scan(plain)})",
+        f"SELECT line::BIGINT AS line, NULL::VARCHAR AS problem, {', '.join(names)} "  # noqa: S608
+        f"FROM {_csv_scan(plain, ['line', *names], data.delimiter, header=False)} UNION ALL "
+        f"SELECT found[1]::BIGINT, nullif(found[2], ''), {values} "
+        f"FROM (SELECT json_extract_string(text, [{paths}]) AS found FROM {_line_scan(odd)})",
         "line",
     )
     counts = _row(connection, Plan(data, columns).counting(source.relation))
@@ -207,12 +210,17 @@ def _line_scan(file: Path) -> str:
     )
 
 
-def _csv_scan(file: Path, columns: int, delimiter: str) -> str:
-    schema = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(columns))
+def _csv_scan(file: Path, columns: Sequence[str], delimiter: str, *, header: bool) -> str:
+    schema = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
+    longest = upload_file.MAX_VALUE + 100  # the line's number may stand before it
     return (
-        f"read_csv({literal(str(file))}, auto_detect=false, header=true, columns={{{schema}}}, "
-        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={upload_file.MAX_VALUE})"
+        f"read_csv({literal(str(file))}, auto_detect=false, header={str(header).lower()}, columns={{{schema}}}, "
+        f"delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', max_line_size={longest})"
     )
+
+
+def _column_names(count: int) -> list[str]:
+    return [f"c{place}" for place in range(count)]
 
 
 def _as_text(name: str, kind: str) -> str:
