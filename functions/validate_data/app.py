@@ -11,7 +11,7 @@ from ratchet.settings import ValidateDataSettings
 
 
 def build() -> JudgeUpload:
-    """The judge of this container."""
+    """The use case over AWS and DuckDB."""
     settings = ValidateDataSettings.load()
     return JudgeUpload(
         ledger=DynamoDbLedger(settings.ledger_table_name),
