@@ -1,6 +1,5 @@
 """`ratchet apply`: a pipeline's folder becomes the definition its runs use."""
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from cli.run import invoke, start_run
 from cli.stack import JsonOption, Stack
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
+from ratchet.contracts.run import DefinitionRef
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition, canonical
 from ratchet.domain.errors import DefinitionInvalidError
 from ratchet.domain.identity import canonical_json, data_hash, definition_id
-from ratchet.domain.ledger import DefinitionRef
 
 _JOBS = REPOSITORY / "jobs"
 _HOLIDAY_YEARS = range(1990, 2041)
@@ -162,6 +161,7 @@ def _store(stack: Stack, compiled: CompiledDefinition) -> DefinitionRef:
         data_hash=data_hash(compiled.definition.data),
         settle_seconds=int(retrain.settle.total_seconds()),
         on_upload=retrain.on_upload,
+        retry_seconds=tuple(int(wait.total_seconds()) for wait in retrain.retry_after),
     )
 
 
@@ -187,7 +187,7 @@ def _put_schedule(stack: Stack, definition: Definition) -> None:
             "RoleArn": outputs.scheduler_role_arn,
             "DeadLetterConfig": {"Arn": outputs.scheduler_dead_letter_queue_arn},
             "RetryPolicy": {"MaximumEventAgeInSeconds": _RETRY_SECONDS, "MaximumRetryAttempts": 10},
-            "Input": json.dumps(request.model_dump(mode="json")),
+            "Input": request.model_dump_json(exclude_none=True),
         },
     }
     try:

@@ -38,7 +38,7 @@ def start_run(stack: Stack, pipeline: str, reason: str, forced: bool = False) ->
 
 def invoke(stack: Stack, function: str, payload: BaseModel | dict[str, Any]) -> Any:
     """A function's answer; CommandError with the function's own error when it failed."""
-    document = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
+    document = payload.model_dump(mode="json", exclude_none=True) if isinstance(payload, BaseModel) else payload
     response = stack.functions.invoke(FunctionName=function, Payload=json.dumps(document).encode())
     answer = json.loads(response["Payload"].read() or b"null")
     if "FunctionError" in response:

@@ -2,12 +2,13 @@
 
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
+from ratchet.adapters.run_schedule import RunSchedule
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.run import CloseRunRequest, CloseRunResult
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.starting import StartRun
-from ratchet.observability import count, doorway, logger
+from ratchet.observability import alarm, count, doorway, logger
 from ratchet.settings import CloseRunSettings
 
 
@@ -21,6 +22,12 @@ def build() -> CloseRun:
         start_run=StartRun(ledger, StepFunctions(settings.retrain_state_machine_arn), utc_now),
         clock=utc_now,
         resource_prefix=settings.resource_prefix,
+        schedule=RunSchedule(
+            settings.schedule_group_name,
+            settings.start_run_function_arn,
+            settings.scheduler_role_arn,
+            settings.scheduler_dead_letter_queue_arn,
+        ),
     )
 
 
@@ -30,4 +37,5 @@ def handler(request: CloseRunRequest, close_run: CloseRun) -> CloseRunResult:
     result = close_run(request)
     logger.info(result.announcement.sentence, outcome=result.outcome, next_run_id=result.next_run_id)
     count(f"Run{result.outcome.title().replace('_', '')}", request.run.pipeline)
+    alarm("WorkStalled", result.stalled)
     return result

@@ -3,6 +3,7 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.event_bus import EventBus
+from ratchet.adapters.run_schedule import RunSchedule
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
@@ -12,7 +13,7 @@ from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.starting import StartRun
-from ratchet.observability import doorway, logger
+from ratchet.observability import alarm, doorway, logger
 from ratchet.settings import ReconcileSettings
 
 
@@ -22,6 +23,12 @@ def build() -> Reconcile:
     ledger, endpoints = DynamoDbLedger(settings.ledger_table_name), SageMakerEndpoints()
     workflow = StepFunctions(settings.retrain_state_machine_arn, settings.ingest_state_machine_arn)
     start_run = StartRun(ledger, workflow, utc_now)
+    schedule = RunSchedule(
+        settings.schedule_group_name,
+        settings.start_run_function_arn,
+        settings.scheduler_role_arn,
+        settings.scheduler_dead_letter_queue_arn,
+    )
     return Reconcile(
         ledger=ledger,
         store=S3Store(),
@@ -29,7 +36,7 @@ def build() -> Reconcile:
         endpoints=endpoints,
         publisher=EventBus(settings.event_bus_name),
         start_run=start_run,
-        close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix),
+        close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix, schedule),
         resume_deployment=ResumeDeployment(ledger, endpoints, workflow, utc_now, settings.resource_prefix),
         clock=utc_now,
         data_bucket=settings.data_bucket_name,
@@ -41,4 +48,5 @@ def handler(event: ExecutionStatusEvent | ScheduleEvent, reconcile: Reconcile) -
     """Looks after every pipeline, or the one whose execution failed."""
     report = reconcile(event.pipeline)
     logger.info("reconciled", **report.model_dump(exclude_defaults=True))
+    alarm("WorkStalled", len(report.stalled))
     return report

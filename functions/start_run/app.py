@@ -3,7 +3,7 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.ingest import StartRunRequest, StartRunResult
+from ratchet.contracts.ingest import RunRequestedEvent, StartRunRequest, StartRunResult
 from ratchet.domain.starting import StartRun
 from ratchet.observability import doorway, logger
 from ratchet.settings import StartRunSettings
@@ -19,9 +19,9 @@ def build() -> StartRun:
     )
 
 
-@doorway(StartRunRequest, build)
-def handler(request: StartRunRequest, start_run: StartRun) -> StartRunResult:
+@doorway(RunRequestedEvent | StartRunRequest, build)
+def handler(event: RunRequestedEvent | StartRunRequest, start_run: StartRun) -> StartRunResult:
     """Claims the pipeline, then starts the execution."""
-    result = start_run(request)
+    result = start_run(event.request)
     logger.info("start run", started=result.started, run_id=result.run_id, because=result.because)
     return result

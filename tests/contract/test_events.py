@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
-from ratchet.contracts.ingest import ObjectCreatedEvent, StartRunRequest
+from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
 from ratchet.contracts.notify import AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
 from ratchet.contracts.run import (
@@ -25,7 +25,7 @@ from ratchet.observability import parse
 ROOT = Path(__file__).parents[2]
 REQUESTS: dict[str, Any] = {
     "validate_data": ObjectCreatedEvent,
-    "start_run": StartRunRequest,
+    "start_run": RunRequestedEvent | StartRunRequest,
     "check_idempotency": CheckIdempotencyRequest,
     "select_candidate": SelectCandidateRequest,
     "evaluate_model": EvaluateModelRequest,

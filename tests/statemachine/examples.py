@@ -138,7 +138,8 @@ ANNOUNCEMENT = Announcement(pipeline="traffic", subject="traffic: news", sentenc
 
 def closed(outcome: RunOutcome) -> CloseRunResult:
     """How close_run answers."""
-    return CloseRunResult(outcome=outcome, announcement=ANNOUNCEMENT)
+    kinds = {RunOutcome.DEPLOYED: "Model Deployed", RunOutcome.REFUSED: "Candidate Refused"}
+    return CloseRunResult(outcome=outcome, kind=kinds.get(outcome, "Run Failed"), announcement=ANNOUNCEMENT)
 
 
 def verdict(outcome: VerdictOutcome) -> ValidateDataResult:

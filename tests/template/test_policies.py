@@ -66,7 +66,9 @@ def test_a_role_is_passed_only_to_the_service_it_is_for() -> None:
     assert passing
     for grant in passing:
         assert reference(grant.statement["Resource"]) in resources("AWS::IAM::Role")
-        assert grant.statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        role = str(reference(grant.statement["Resource"]))
+        service = {"TrainingRole": "sagemaker.amazonaws.com", "SchedulerRole": "scheduler.amazonaws.com"}[role]
+        assert grant.statement["Condition"] == {"StringEquals": {"iam:PassedToService": service}}
 
 
 TRUSTING = [grant for grant in ALLOWED if "Principal" in grant.statement]

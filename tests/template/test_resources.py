@@ -165,13 +165,21 @@ def test_uploads_are_announced() -> None:
 
 def test_people_are_told_of_everything_that_the_workflows_announce_but_acceptance() -> None:
     announced = {
-        entry["DetailType"]
+        entry.get("DetailType", "Run Failed")  # or Work Stalled, as close_run says
         for machine in MACHINES
         for place in tasks(load(machine))
         for entry in place.state["Parameters"].get("Entries", ())
     }
     pattern = resources("AWS::Events::Rule", deployed())["NotifyFunctionAnnounced"]["EventPattern"]
-    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {"Work Stalled"}
+    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {"Work Stalled", "Champion Rolled Back"}
+
+
+def test_the_alarm_watches_the_metric_that_the_functions_emit() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["WorkStalledAlarm"]
+    service = template()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Ratchet", "WorkStalled")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": service}]
+    assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_training_images_are_known_wherever_the_image_is() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run
 from ratchet.domain.definition import DeploySection
 from ratchet.domain.errors import DependencyBusyError
@@ -108,6 +109,17 @@ class FakePublisher:
 
     def announce(self, detail_type: str, announcement: Announcement) -> None:
         self.announced.append((detail_type, announcement))
+
+
+@dataclass
+class FakeSchedule:
+    planned: dict[str, tuple[datetime, StartRunRequest]] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def start_run_at(self, name: str, when: datetime, request: StartRunRequest) -> None:
+        if self.error is not None:
+            raise self.error
+        self.planned.setdefault(name, (when, request))
 
 
 @dataclass

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ratchet.contracts.run import Candidate, Champion, Run
+from ratchet.contracts.run import Candidate, Champion, DefinitionRef, Run
 from ratchet.domain import identity
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition, canonical
-from ratchet.domain.ledger import Claim, DefinitionRef, Deployment, Upload, Verdict
+from ratchet.domain.ledger import Claim, Deployment, Upload, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREFIX = "ratchet-dev"
@@ -62,6 +62,7 @@ def definition_ref(compiled_definition: CompiledDefinition | None = None, on_upl
         data_hash=identity.data_hash(stored.definition.data),
         settle_seconds=int(stored.definition.retrain.settle.total_seconds()),
         on_upload=on_upload,
+        retry_seconds=tuple(int(wait.total_seconds()) for wait in stored.definition.retrain.retry_after),
     )
 
 

@@ -34,7 +34,7 @@ from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.selection import SelectCandidate
 from ratchet.domain.starting import StartRun
 from tests.unit import samples
-from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeWorkflow
+from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeSchedule, FakeWorkflow
 
 ENDPOINT = f"{samples.PREFIX}-traffic"
 HOLDOUT_DAYS = 28
@@ -49,12 +49,15 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     workflow: FakeWorkflow = field(default_factory=FakeWorkflow)
     publisher: FakePublisher = field(default_factory=FakePublisher)
+    schedule: FakeSchedule = field(default_factory=FakeSchedule)
     uploads: int = 0
 
     def __post_init__(self) -> None:
         self.endpoints = FakeEndpoints(self.clock)
         self.start_run = StartRun(self.ledger, self.workflow, self.clock)
-        self.close_run = CloseRun(self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX)
+        self.close_run = CloseRun(
+            self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX, self.schedule
+        )
         self.check_idempotency = CheckIdempotency(
             self.ledger, self.store, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
         )

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -14,7 +15,8 @@ from ratchet.settings import on_lambda
 
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
-metrics = Metrics(namespace="Ratchet")
+_NAMESPACE = "Ratchet"
+metrics = Metrics(namespace=_NAMESPACE)
 
 # Not every invocation has an outcome to count, and the warning would be a line in every log.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -86,3 +88,11 @@ def count(metric: str, pipeline: str) -> None:
     """Counts one business outcome of a pipeline; the README lists the names."""
     metrics.add_dimension(name="pipeline", value=pipeline)
     metrics.add_metric(name=metric, unit="Count", value=1)
+
+
+def alarm(metric: str, times: int) -> None:
+    """Counts what an alarm of the template watches: over all pipelines, for an alarm knows one set of dimensions."""
+    if times:
+        dimensions = {"service": metrics.service or ""}
+        with single_metric(metric, MetricUnit.Count, times, namespace=_NAMESPACE, default_dimensions=dimensions):
+            pass

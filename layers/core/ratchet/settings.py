@@ -84,7 +84,16 @@ class ResumeDeploymentSettings(Settings):
     resource_prefix: Setting
 
 
-class CloseRunSettings(Settings):
+class RetrySettings(Settings):
+    """What plans the retry of a failed run."""
+
+    schedule_group_name: Setting
+    scheduler_role_arn: Setting
+    scheduler_dead_letter_queue_arn: Setting
+    start_run_function_arn: Setting
+
+
+class CloseRunSettings(RetrySettings):
     """close_run"""
 
     ledger_table_name: Setting
@@ -92,7 +101,7 @@ class CloseRunSettings(Settings):
     retrain_state_machine_arn: Setting
 
 
-class ReconcileSettings(Settings):
+class ReconcileSettings(RetrySettings):
     """reconcile"""
 
     ledger_table_name: Setting

@@ -13,9 +13,9 @@ from cli.history import StateTime, Timeline
 from cli.main import app
 from cli.stack import Stack
 from ratchet.contracts.base import Finding
-from ratchet.contracts.run import Evaluation, RunOutcome
+from ratchet.contracts.run import DefinitionRef, Evaluation, RunOutcome
 from ratchet.domain.identity import upload_id, verdict_id
-from ratchet.domain.ledger import Claim, DefinitionRef, RunRecord, Upload, Verdict
+from ratchet.domain.ledger import Claim, RunRecord, Upload, Verdict
 from tests.unit.cli.conftest import FakeFunctions
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from cli import run
 from cli.errors import CommandError, explain
 from cli.main import app
 from cli.stack import Choice, Outputs, Stack, Target, embedded_cloud
-from ratchet.domain.ledger import DefinitionRef
+from ratchet.contracts.run import DefinitionRef
 from tests.unit.cli.conftest import OUTPUTS, FakeFunctions
 
 

@@ -24,6 +24,10 @@ SETTINGS = {
     "RESOURCE_PREFIX": "ratchet-dev",
     "STAGE": "dev",
     "EVENT_BUS_NAME": "bus",
+    "SCHEDULE_GROUP_NAME": "ratchet-dev",
+    "SCHEDULER_ROLE_ARN": "arn:aws:iam::123456789012:role/scheduler",
+    "SCHEDULER_DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:scheduler-dlq",
+    "START_RUN_FUNCTION_ARN": "arn:aws:lambda:eu-west-1:123456789012:function:start-run",
     "TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:topic",
     "RETRAIN_STATE_MACHINE_ARN": "arn:aws:states:eu-west-1:123456789012:stateMachine:retrain",
     "INGEST_STATE_MACHINE_ARN": "arn:aws:states:eu-west-1:123456789012:stateMachine:ingest",
@@ -81,6 +85,11 @@ def test_start_run(world: World) -> None:
     first = call("start_run", "upload", world.start_run)
     assert (first["started"], first["run_id"]) == (True, "traffic-g1")
     assert call("start_run", "schedule", world.start_run)["started"] is False
+
+
+def test_start_run_by_an_event_of_the_bus(world: World) -> None:
+    assert call("start_run", "run_requested", world.start_run)["started"] is True
+    assert world.ledger.runs("traffic")[0].reason == "event"
 
 
 def test_check_idempotency(world: World) -> None:

@@ -16,13 +16,12 @@ from pydantic import BaseModel
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
 from ratchet.adapters.clock import utc_now
-from ratchet.contracts.run import Champion, RunOutcome
+from ratchet.contracts.run import Champion, DefinitionRef, RunOutcome
 from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError, UploadUnknownError
 from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
     ChampionChange,
     Claim,
-    DefinitionRef,
     Deployment,
     Model,
     PipelineState,

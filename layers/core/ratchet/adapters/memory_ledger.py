@@ -5,13 +5,12 @@ from datetime import datetime
 from threading import RLock
 
 from ratchet.adapters.clock import utc_now
-from ratchet.contracts.run import Champion, RunOutcome
+from ratchet.contracts.run import Champion, DefinitionRef, RunOutcome
 from ratchet.domain.errors import PipelineUnknownError, StaleRunError, UploadUnknownError
 from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
     ChampionChange,
     Claim,
-    DefinitionRef,
     Deployment,
     Model,
     PipelineState,

@@ -19,6 +19,7 @@ class ReconcileReport(Contract):
     ingested: tuple[str, ...] = ()  # object versions no verdict was found for: s3 URI and version
     started: tuple[str, ...] = ()  # runs started for work nobody owned
     released: tuple[str, ...] = ()  # claims whose execution never started
+    stalled: tuple[str, ...] = ()  # of those closed, the runs whose work nobody tries again
     closed: tuple[str, ...] = ()  # runs whose execution had ended without closing them
     resumed: tuple[str, ...] = ()  # deployments looked at because their event may be lost
     restored: tuple[str, ...] = ()  # endpoints put back on their champion

@@ -17,6 +17,17 @@ class RunOutcome(StrEnum):
     ROLLED_BACK = "ROLLED_BACK"  # a person put the previous champion back: no execution
 
 
+class DefinitionRef(Contract):
+    """The definition a pipeline runs with, and what triggers need to know of it without reading S3."""
+
+    definition_id: str
+    uri: str
+    data_hash: str
+    settle_seconds: int
+    on_upload: bool
+    retry_seconds: tuple[int, ...] = (300, 1800)  # waits before a failed run's work is tried again
+
+
 class Run(Contract):
     """A claim on a pipeline: the retrain execution's input, carried whole through every state as `$.run`."""
 
@@ -230,5 +241,7 @@ class CloseRunResult(Contract):
     """How the run was closed."""
 
     outcome: RunOutcome
+    kind: str  # the announcement's detail-type
+    stalled: bool = False  # it failed for the last time: nobody tries again
     announcement: Announcement
     next_run_id: str | None = None

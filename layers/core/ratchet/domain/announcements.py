@@ -14,6 +14,15 @@ _SUBJECT = {
     RunOutcome.REFUSED: "candidate refused",
     RunOutcome.NOTHING_TO_DO: "nothing to do",
     RunOutcome.FAILED: "run failed",
+    RunOutcome.ROLLED_BACK: "champion rolled back",
+}
+
+_KIND = {
+    RunOutcome.DEPLOYED: "Model Deployed",
+    RunOutcome.REFUSED: "Candidate Refused",
+    RunOutcome.NOTHING_TO_DO: "Nothing To Do",
+    RunOutcome.FAILED: "Run Failed",
+    RunOutcome.ROLLED_BACK: "Champion Rolled Back",
 }
 
 # Which state raises an error, where the error alone says it.
@@ -42,10 +51,20 @@ _FIX = {
 _FIX_OTHERS = "Read the execution's history and the function's or job's log for the cause, {rerun}."
 
 
+def stalled(record: RunRecord) -> bool:
+    """Whether the run's work failed for the last time: nobody tries it again by himself."""
+    return record.outcome is RunOutcome.FAILED and record.retry_at is None and record.failures > 0
+
+
+def kind_of(record: RunRecord) -> str:
+    """The detail-type of the run's announcement."""
+    return "Work Stalled" if stalled(record) else _KIND[record.outcome or RunOutcome.FAILED]
+
+
 def sentence_of(record: RunRecord) -> str:
     """The outcome in one sentence."""
     if record.outcome is RunOutcome.FAILED and record.error is not None:
-        return f"{record.run_id} failed in {failed_state(record)}: {cause_of(record.error)}"
+        return f"{record.run_id} failed in {failed_state(record)}: {cause_of(record.error)}{_what_next(record)}"
     if record.outcome is RunOutcome.DEPLOYED and record.evaluation is not None:
         return record.evaluation.sentence.replace("is promoted", "is deployed", 1)
     if record.evaluation is not None:
@@ -63,7 +82,7 @@ def announcement_of(record: RunRecord) -> Announcement:
         links["model package"] = record.model_package_arn
     return Announcement(
         pipeline=record.pipeline,
-        subject=f"{record.pipeline}: {_SUBJECT[outcome]}",
+        subject=f"{record.pipeline}: {_subject(record, outcome)}",
         sentence=record.because or sentence_of(record),
         finding=record.finding,
         run_id=record.run_id,
@@ -82,6 +101,20 @@ def failure_finding(record: RunRecord) -> Finding:
         why=cause_of(error),
         fix=fix.format(rerun=_RERUN.format(pipeline=record.pipeline)),
     )
+
+
+def _subject(record: RunRecord, outcome: RunOutcome) -> str:
+    return f"work stalled after {record.failures} failures" if stalled(record) else _SUBJECT[outcome]
+
+
+def _what_next(record: RunRecord) -> str:
+    if record.retry_at is not None:
+        return (
+            f" (failure {record.failures} of this work; it is tried again at {record.retry_at:%Y-%m-%d %H:%M:%S} UTC)"
+        )
+    if stalled(record):
+        return f" (failure {record.failures} of this work; it waits for new data, a new definition or --force)"
+    return ""
 
 
 def failed_state(record: RunRecord) -> str:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Champion, CloseRunRequest, CloseRunResult, RunOutcome
 from ratchet.domain import identity
-from ratchet.domain.announcements import announcement_of, failure_finding, sentence_of
+from ratchet.domain.announcements import announcement_of, failure_finding, kind_of, sentence_of, stalled
 from ratchet.domain.deploying import put_back
 from ratchet.domain.errors import EventInvalidError, StaleRunError
-from ratchet.domain.ledger import Claim, Ledger, RunRecord, claim_of
-from ratchet.domain.ports import Clock, Endpoints
+from ratchet.domain.ledger import Claim, Ledger, PipelineState, RunRecord, after_close, claim_of
+from ratchet.domain.ports import Clock, Endpoints, Schedule
 from ratchet.domain.starting import StartRun
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class CloseRun:
     start_run: StartRun
     clock: Clock
     resource_prefix: str
+    schedule: Schedule | None = None  # None where no run fails
 
     def __call__(self, request: CloseRunRequest) -> CloseRunResult:
         run = request.run
@@ -35,29 +36,36 @@ class CloseRun:
             raise StaleRunError(f"the ledger does not know {run.run_id}; its claim was released")
         if record.outcome is None:
             record = self._close(request, record)
+        self._plan_retry(record)
         return CloseRunResult(
             outcome=record.outcome or request.outcome,
+            kind=kind_of(record),
+            stalled=stalled(record),
             announcement=announcement_of(record),
             next_run_id=self._start_next(run.pipeline),
         )
 
     def _close(self, request: CloseRunRequest, record: RunRecord) -> RunRecord:
         claim = claim_of(request.run, request.execution_arn)
+        state = self._owned(claim)
         if request.outcome is RunOutcome.FAILED:
-            self._put_back(claim)
-        closed = self._ended(request, record)
+            self._put_back(claim, state)
+        closed = self._ended(request, record, state)
         self.ledger.close(claim, closed, champion_of(closed) if closed.outcome is RunOutcome.DEPLOYED else None)
         return closed
 
-    def _put_back(self, claim: Claim) -> None:
-        """Only the owner may touch the endpoint; the next one may be deploying already."""
+    def _owned(self, claim: Claim) -> PipelineState:
         state = self.ledger.pipeline(claim.pipeline)
         if state is None or (state.owner, state.fence) != (claim.execution_arn, claim.fence):
             raise StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline} any more")
+        return state
+
+    def _put_back(self, claim: Claim, state: PipelineState) -> None:
+        """Only the owner may touch the endpoint; the next one may be deploying already."""
         name = identity.endpoint_name(self.resource_prefix, claim.pipeline)
         put_back(self.endpoints, name, state.champion, {"ratchet:pipeline": claim.pipeline})
 
-    def _ended(self, request: CloseRunRequest, record: RunRecord) -> RunRecord:
+    def _ended(self, request: CloseRunRequest, record: RunRecord, state: PipelineState) -> RunRecord:
         found = {name: value for name in _FOUND if (value := getattr(request, name)) is not None}
         now = self.clock()
         ended = record.model_copy(update={**found, "outcome": request.outcome, "ended_at": now})
@@ -66,8 +74,21 @@ class CloseRun:
             timings["deployment"] = ended.deployment.seconds
         finding = ended.evaluation.finding if ended.evaluation is not None else None
         if request.outcome is RunOutcome.FAILED:
+            left = after_close(state, ended, None)
+            retry_at = left.retry.at if left.retry else None
+            ended = ended.model_copy(update={"failures": left.failures, "retry_at": retry_at})
             finding = failure_finding(ended)
         return ended.model_copy(update={"timings": timings, "finding": finding, "because": sentence_of(ended)})
+
+    def _plan_retry(self, record: RunRecord) -> None:
+        """The ledger knows when the retry is due: when it cannot be scheduled, reconcile starts it."""
+        if record.retry_at is None or self.schedule is None:
+            return
+        request = StartRunRequest(pipeline=record.pipeline, reason="retry", retry_of=record.fence)
+        try:
+            self.schedule.start_run_at(f"{record.run_id}-retry", record.retry_at, request)
+        except Exception:  # noqa: BLE001  whatever it is, the run is closed
+            _log.exception("the retry of %s was not scheduled; reconcile will start it", record.run_id)
 
     def _start_next(self, pipeline: str) -> str | None:
         """What arrived meanwhile is somebody's work now. The run itself is closed: what fails here, reconcile finds."""

@@ -185,6 +185,7 @@ class RetrainSection(Section):
     settle: Duration = timedelta(seconds=60)
     schedule: str | None = "cron(0 2 * * ? *)"
     timezone: str = "UTC"
+    retry_after: Annotated[tuple[Duration, ...], Field(max_length=2)] = (timedelta(minutes=5), timedelta(minutes=30))
 
 
 class Definition(Section):

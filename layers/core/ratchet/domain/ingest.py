@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
-from ratchet.contracts.run import Announcement
+from ratchet.contracts.run import Announcement, DefinitionRef
 from ratchet.domain import file_findings
 from ratchet.domain.definition import CompiledDefinition, DataSection
 from ratchet.domain.errors import DefinitionInvalidError
 from ratchet.domain.identity import upload_id, verdict_id
-from ratchet.domain.ledger import DefinitionRef, Ledger, PipelineState, Upload, Verdict
+from ratchet.domain.ledger import Ledger, PipelineState, Upload, Verdict
 from ratchet.domain.ports import Clock, ObjectStore, ObjectVersion
 from ratchet.domain.validation import Judgement
 

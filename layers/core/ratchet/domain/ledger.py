@@ -8,6 +8,7 @@ from ratchet.contracts.base import Contract, Finding
 from ratchet.contracts.run import (
     Candidate,
     Champion,
+    DefinitionRef,
     DeploymentResult,
     Evaluation,
     Run,
@@ -19,17 +20,6 @@ from ratchet.contracts.run import (
 )
 from ratchet.domain.errors import StaleRunError
 from ratchet.domain.identity import run_id
-
-
-class DefinitionRef(Contract):
-    """The definition a pipeline runs with, and what triggers need to know of it without reading S3."""
-
-    definition_id: str
-    uri: str
-    data_hash: str
-    settle_seconds: int
-    on_upload: bool
-    retry_seconds: tuple[int, ...] = (300, 1800)  # waits before a failed run's work is tried again
 
 
 class Retry(Contract):
@@ -157,6 +147,8 @@ class RunRecord(Contract):
     verification: Verification | None = None
     model_package_arn: str | None = None
     finding: Finding | None = None  # set when refused or failed
+    failures: int = 0  # set when failed: how often this work has failed now
+    retry_at: datetime | None = None  # set when failed, unless it was one failure too many
     error: TaskError | None = None
     timings: dict[str, float] = {}  # seconds by step
 
@@ -211,10 +203,6 @@ class Model(Contract):
     decision_uri: str
     outcome: str  # PROMOTE | REFUSE
     judged_at: datetime
-    score: float | None = None  # the gate's metric on the holdout
-    metric: str | None = None
-    code_uri: str | None = None
-    model_package_arn: str | None = None
     saw_withdrawn: tuple[str, ...] = ()  # uploads in its snapshot that were withdrawn since
 
 

@@ -6,6 +6,7 @@ from ratchet.contracts.run import (
     Candidate,
     CheckIdempotencyRequest,
     CloseRunRequest,
+    DefinitionRef,
     PreprocessPlan,
     Run,
     RunOutcome,
@@ -16,7 +17,7 @@ from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.errors import StaleRunError
-from ratchet.domain.ledger import DefinitionRef, Ledger, PipelineState, RunRecord, Snapshot, Verdict, claim_of
+from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Snapshot, Verdict, claim_of
 from ratchet.domain.ports import Clock, ObjectStore
 
 
@@ -40,7 +41,9 @@ class CheckIdempotency:
         state, definition, record = self._owned(request, record)
         verdicts = self.ledger.accepted(run.pipeline, definition.data_hash)
         plan = self._plan(run, state, definition, verdicts)
-        known = record.model_copy(update={"plan": plan, "work_seq": state.work_seq, "because": plan.because})
+        # A run with a definition of its own answers for none of the pipeline's work.
+        answers_for = record.work_seq if record.definition else state.work_seq
+        known = record.model_copy(update={"plan": plan, "work_seq": answers_for, "because": plan.because})
         self.ledger.put_run(claim_of(run, request.execution_arn), known)
         if plan.outcome == "NOTHING_TO_DO":
             self._close(request)
@@ -54,7 +57,7 @@ class CheckIdempotency:
         owns = state is not None and (state.owner, state.fence) == (request.execution_arn, run.fence)
         if state is None or state.definition is None or record is None or not owns:
             raise StaleRunError(f"{run.run_id} does not own pipeline {run.pipeline}; a later claim does, or none")
-        return state, state.definition, record
+        return state, record.definition or state.definition, record
 
     def _answer_again(self, request: CheckIdempotencyRequest, record: RunRecord) -> RunPlan:
         """Lambda may deliver a request again after its answer was lost."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run
 from ratchet.domain.definition import DeploySection
 
@@ -122,6 +123,14 @@ class Publisher(Protocol):
     """The custom event bus."""
 
     def announce(self, detail_type: str, announcement: Announcement) -> None: ...
+
+
+class Schedule(Protocol):
+    """EventBridge Scheduler."""
+
+    def start_run_at(self, name: str, when: datetime, request: StartRunRequest) -> None:
+        """Has start_run invoked once; a schedule of that name which stands already is left as it is."""
+        ...
 
 
 class Topic(Protocol):

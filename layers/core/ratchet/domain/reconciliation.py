@@ -9,7 +9,7 @@ from typing import Any
 from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.reconcile import ReconcileReport
-from ratchet.contracts.run import Announcement, CloseRunRequest, Run, RunOutcome, TaskError
+from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
 from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment, put_back
@@ -73,14 +73,17 @@ class Reconcile:
             return
         status = self.workflow.status(state.owner)
         if status is ExecutionStatus.ENDED:
-            yield "closed", self._close_failed(state, state.owner)
+            result = self._close_failed(state, state.owner)
+            yield "closed", identity.run_id(state.pipeline, state.fence)
+            if result.stalled:
+                yield "stalled", identity.run_id(state.pipeline, state.fence)
         elif status is ExecutionStatus.UNKNOWN and self.clock() - state.claimed_at > PERIOD:
             claim = Claim(pipeline=state.pipeline, fence=state.fence, execution_arn=state.owner)
             self.ledger.release(claim)
             self.publisher.announce("Work Stalled", _stalled(claim))
             yield "released", claim.run_id
 
-    def _close_failed(self, state: PipelineState, execution_arn: str) -> str:
+    def _close_failed(self, state: PipelineState, execution_arn: str) -> CloseRunResult:
         record = self.ledger.run(state.pipeline, identity.run_id(state.pipeline, state.fence))
         run = Run(
             pipeline=state.pipeline,
@@ -97,8 +100,8 @@ class Reconcile:
                 error=TaskError(error="ExecutionStopped", cause=cause),
             )
         )
-        self.publisher.announce("Run Failed", result.announcement)
-        return run.run_id
+        self.publisher.announce(result.kind, result.announcement)
+        return result
 
     def _deployment(self, state: PipelineState) -> Iterator[Found]:
         """The event of an endpoint's change may be lost."""
@@ -138,11 +141,18 @@ class Reconcile:
                 return
 
     def _work(self, state: PipelineState) -> Iterator[Found]:
-        """Behind and unowned: whoever accepted the work could not start a run for it."""
-        if state.behind and state.owner is None:
-            result = self.start_run(StartRunRequest(pipeline=state.pipeline, reason="reconcile"))
-            if result.run_id is not None:
-                yield "started", result.run_id
+        """Behind and unowned: whoever accepted the work could not start a run for it. A retry may be overdue too."""
+        if state.owner is not None:
+            return
+        if state.behind:
+            request = StartRunRequest(pipeline=state.pipeline, reason="reconcile")
+        elif state.retry is not None and self.clock() - state.retry.at > PERIOD:
+            request = StartRunRequest(pipeline=state.pipeline, reason="retry", retry_of=state.retry.after)
+        else:
+            return
+        result = self.start_run(request)
+        if result.run_id is not None:
+            yield "started", result.run_id
 
 
 def is_due(age: timedelta, seen: bool) -> bool:
