@@ -22,12 +22,7 @@ def build() -> CloseRun:
         start_run=StartRun(ledger, StepFunctions(settings.retrain_state_machine_arn), utc_now),
         clock=utc_now,
         resource_prefix=settings.resource_prefix,
-        schedule=RunSchedule(
-            settings.schedule_group_name,
-            settings.start_run_function_arn,
-            settings.scheduler_role_arn,
-            settings.scheduler_dead_letter_queue_arn,
-        ),
+        schedule=RunSchedule(*settings.schedule),
     )
 
 

@@ -23,12 +23,7 @@ def build() -> Reconcile:
     ledger, endpoints = DynamoDbLedger(settings.ledger_table_name), SageMakerEndpoints()
     workflow = StepFunctions(settings.retrain_state_machine_arn, settings.ingest_state_machine_arn)
     start_run = StartRun(ledger, workflow, utc_now)
-    schedule = RunSchedule(
-        settings.schedule_group_name,
-        settings.start_run_function_arn,
-        settings.scheduler_role_arn,
-        settings.scheduler_dead_letter_queue_arn,
-    )
+    schedule = RunSchedule(*settings.schedule)
     return Reconcile(
         ledger=ledger,
         store=S3Store(),

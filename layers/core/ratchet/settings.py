@@ -92,6 +92,16 @@ class RetrySettings(Settings):
     scheduler_dead_letter_queue_arn: Setting
     start_run_function_arn: Setting
 
+    @property
+    def schedule(self) -> tuple[str, str, str, str]:
+        """What a RunSchedule is made of."""
+        return (
+            self.schedule_group_name,
+            self.start_run_function_arn,
+            self.scheduler_role_arn,
+            self.scheduler_dead_letter_queue_arn,
+        )
+
 
 class CloseRunSettings(RetrySettings):
     """close_run"""

@@ -196,7 +196,7 @@ def test_a_run_that_lost_its_pipeline_can_write_nothing(applied: Ledger) -> None
     stale, run = claim_run(applied)
     applied.release(stale)
     current, _ = claim_run(applied)
-    writes: tuple[Callable[[], None], ...] = (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: applied.close(stale, ended(run, RunOutcome.DEPLOYED), samples.champion()),
         lambda: applied.put_run(stale, run),
         lambda: applied.begin_deployment(stale, samples.deployment()),
