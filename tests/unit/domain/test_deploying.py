@@ -223,7 +223,11 @@ def test_a_failed_endpoint_is_deleted_and_made_anew(world: World) -> None:
     world.endpoints.live[ENDPOINT] = live("Failed")
     with pytest.raises(DependencyBusyError, match="made anew"):
         world.deploy(run, selection, attempt=1)
-    world.deploy(run, selection, attempt=2)
+    world.endpoints.live[ENDPOINT] = live("Deleting")
+    with pytest.raises(DependencyBusyError, match="being deleted"):
+        world.deploy(run, selection, attempt=2)
+    del world.endpoints.live[ENDPOINT]
+    world.deploy(run, selection, attempt=3)
     assert world.endpoints.calls == [f"delete {ENDPOINT}", f"create {ENDPOINT} {CHAMPION}"]
 
 

@@ -141,6 +141,8 @@ class DeployEndpoint:
         earlier = self.ledger.deployment(run.pipeline)
         ours = earlier if earlier is not None and earlier.fence == run.fence else None
         action = next_action(live, request.selection.model_name)
+        if live is not None and live.status == "Deleting":
+            raise DependencyBusyError(f"endpoint {live.name} is being deleted; it is made anew once it is gone")
         if action is Action.WAIT and ours is None:
             raise DependencyBusyError(f"endpoint {live.name if live else ''} is in somebody else's update")
         deployment = self._deployment(request, live, ours, action)
