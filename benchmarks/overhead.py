@@ -185,7 +185,7 @@ class ByHand:
         self._fetch(plan.train.validation_uri, "validation")
         self._fetch(plan.train.definition_uri, "definition")
         self._fetch(f"{plan.preprocess.output_uri}holdout/", "holdout")
-        self._fetch(self._arguments["--extra-py-files"], "wheel")
+        self._fetch(self._arguments["--additional-python-modules"], "wheel")
         for name in ("model/code", "output"):
             (self._folder / name).mkdir(parents=True)
         for script in ("inference.py", "features.py"):

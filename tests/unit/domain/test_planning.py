@@ -42,7 +42,7 @@ def test_the_glue_arguments_name_code_and_places_by_content(world: World) -> Non
         "--snapshot": f"s3://{samples.ARTIFACTS}/snapshots/traffic/{plan.snapshot_id}.json",
         "--definition": samples.definition_ref().uri,
         "--output": f"s3://{samples.ARTIFACTS}/steps/traffic/preprocess/{plan.preprocess.key}/",
-        "--extra-py-files": compiled.code.wheel_uri,
+        "--additional-python-modules": compiled.code.wheel_uri,
     }
 
 

@@ -123,7 +123,7 @@ class CheckIdempotency:
                 "--snapshot": manifest_uri,
                 "--definition": definition.uri,
                 "--output": output,
-                "--extra-py-files": compiled.code.wheel_uri,
+                "--additional-python-modules": compiled.code.wheel_uri,
             },
         )
 
