@@ -11,6 +11,8 @@ import numpy.typing as npt
 import xgboost
 from features import Features
 
+Answers = npt.NDArray[np.floating[Any]]
+
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 MODEL_FILE = "model.ubj"
@@ -74,7 +76,7 @@ def output_fn(batch: Batch, accept: str) -> str:
     return json.dumps(batch.items[0] if batch.single else batch.items)
 
 
-def predictions(answers: npt.NDArray[np.float32], labels: Sequence[str]) -> list[dict[str, Any]]:
+def predictions(answers: Answers, labels: Sequence[str]) -> list[dict[str, Any]]:
     """The booster's answers as people read them: a number, or the likeliest label with all probabilities."""
     if not labels:
         return [{"prediction": value} for value in answers.tolist()]
@@ -86,7 +88,7 @@ def predictions(answers: npt.NDArray[np.float32], labels: Sequence[str]) -> list
     ]
 
 
-def probabilities(answers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def probabilities(answers: Answers) -> Answers:
     """Rows by labels; a binary booster answers only the second label's."""
     return np.column_stack([1 - answers, answers]) if answers.ndim == 1 else answers
 

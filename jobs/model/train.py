@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xgboost
 from features import MAX_CATEGORIES, Features, Matrix
-from inference import MODEL_FILE, probabilities
+from inference import MODEL_FILE, Answers, probabilities
 
 Floats = npt.NDArray[np.float64]
 
 MIN_ROWS = 20
 DEFAULTS = {"tree_method": "hist", "eta": 0.1, "max_depth": 6, "seed": 0}
+ROWS_PER_THREAD = 50_000  # with fewer, threads wait for each other longer than they work
+MAX_BIN = 256  # XGBoost's own default; data and booster must agree on it
 NUM_ROUND = 1000  # at most; early stopping finds the number
 EARLY_STOPPING_ROUNDS = 30
 # What validation watches, round by round: the gate's metric, or the smooth measure that leads to it.
@@ -55,11 +57,11 @@ def train(definition: Mapping[str, Any], hyperparameters: Mapping[str, Any], env
     all_rows = pa.concat_tables([train_rows, validation_rows])
     check(all_rows, data)
     features = describe(definition, all_rows)
-    settings = choose(hyperparameters, features, metric)
+    settings = choose(hyperparameters, features, metric, all_rows.num_rows)
 
     held = encode(features, validation_rows, data)
     rounds, answers = search(settings, features, encode(features, train_rows, data), held)
-    both = dataset(features, encode(features, all_rows, data))
+    both = dataset(settings, features, encode(features, all_rows, data))
     booster = xgboost.train(settings.parameters, both, rounds)
 
     save(booster, features, Path(env["SM_MODEL_DIR"]))
@@ -81,7 +83,7 @@ def check(rows: pa.Table, data: Mapping[str, Any]) -> None:
         raise TrainingError(f"{rows.num_rows} rows are too few to train on; upload data until there are {MIN_ROWS}")
     if len(values := pc.unique(rows[data["target"]])) < 2:
         raise TrainingError(
-            f"the target {data['target']} is {values[0]} in all {rows.num_rows} rows; upload rows where it differs"
+            f"the target {data['target']} is {texts(values)[0]} in all {rows.num_rows} rows; upload rows where it differs"
         )
 
 
@@ -108,7 +110,7 @@ def commonest(column: pa.ChunkedArray) -> list[str]:
     return sorted(value for value, _ in sorted(counts, key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES])
 
 
-def texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def texts(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Labels as text, spelled as the holdout spells them: `true`, `1`, `late`."""
     return column.cast(pa.string())
 
@@ -134,10 +136,10 @@ def values(features: Features, name: str, column: pa.ChunkedArray) -> npt.NDArra
     return array
 
 
-def choose(hyperparameters: Mapping[str, Any], features: Features, metric: str) -> Settings:
-    """The given hyperparameters over what the task and the gate's metric suggest."""
+def choose(hyperparameters: Mapping[str, Any], features: Features, metric: str, rows: int) -> Settings:
+    """The given hyperparameters over what the task, the gate's metric and the number of rows suggest."""
     given = {name: value for name, value in hyperparameters.items() if not name.startswith("sagemaker_")}
-    rounds = int(given.pop("num_round", NUM_ROUND))
+    most = int(given.pop("num_round", NUM_ROUND))
     patience = int(given.pop("early_stopping_rounds", EARLY_STOPPING_ROUNDS))
     if not features.labels:
         task: dict[str, Any] = {"objective": "reg:squarederror", "eval_metric": EVAL_METRICS[metric]}
@@ -146,13 +148,14 @@ def choose(hyperparameters: Mapping[str, Any], features: Features, metric: str) 
     else:
         task = {"objective": "multi:softprob", "num_class": len(features.labels)}
         task["eval_metric"] = EVAL_METRICS.get(metric, "mlogloss")
-    return Settings({**DEFAULTS, **task, **given}, rounds, patience)
+    threads = min(os.cpu_count() or 1, 1 + rows // ROWS_PER_THREAD)
+    return Settings({**DEFAULTS, "nthread": threads, **task, **given}, most, patience)
 
 
-def search(settings: Settings, features: Features, training: Data, held: Data) -> tuple[int, Floats]:
+def search(settings: Settings, features: Features, training: Data, held: Data) -> tuple[int, Answers]:
     """The number of rounds after which validation stops improving, and the validation rows' answers then."""
-    fitted = dataset(features, training)
-    watched = dataset(features, held, fitted)
+    fitted = dataset(settings, features, training)
+    watched = dataset(settings, features, held, fitted)
     booster = xgboost.train(
         settings.parameters,
         fitted,
@@ -165,11 +168,15 @@ def search(settings: Settings, features: Features, training: Data, held: Data) -
     return rounds, booster.predict(watched, iteration_range=(0, rounds))
 
 
-def dataset(features: Features, data: Data, ref: xgboost.QuantileDMatrix | None = None) -> xgboost.QuantileDMatrix:
+def dataset(
+    settings: Settings, features: Features, data: Data, ref: xgboost.QuantileDMatrix | None = None
+) -> xgboost.QuantileDMatrix:
     """The data as XGBoost's histogram algorithm takes it."""
     return xgboost.QuantileDMatrix(
         data.matrix,
         data.target,
+        max_bin=int(settings.parameters.get("max_bin", MAX_BIN)),
+        nthread=int(settings.parameters["nthread"]),
         feature_names=features.names,
         feature_types=features.types,
         enable_categorical=True,
@@ -187,22 +194,22 @@ def save(booster: xgboost.Booster, features: Features, folder: Path) -> None:
         shutil.copy(Path(__file__).with_name(name), code)
 
 
-def forecast_accuracy(actual: Floats, predicted: Floats) -> float:
+def forecast_accuracy(actual: Floats, predicted: Answers) -> float:
     """1 - WAPE: the sum of the errors over the sum of what was to be forecast."""
     return float(1 - np.abs(actual - predicted).sum() / np.abs(actual).sum())
 
 
-def r2(actual: Floats, predicted: Floats) -> float:
+def r2(actual: Floats, predicted: Answers) -> float:
     """The share of the variance that is explained."""
     return float(1 - np.square(actual - predicted).sum() / np.square(actual - actual.mean()).sum())
 
 
-def accuracy(actual: Floats, answers: Floats) -> float:
+def accuracy(actual: Floats, answers: Answers) -> float:
     """The share of rows whose likeliest label is theirs."""
     return float((probabilities(answers).argmax(axis=1) == actual).mean())
 
 
-def f1(actual: Floats, answers: Floats) -> float:
+def f1(actual: Floats, answers: Answers) -> float:
     """Of two labels the second one's F1; of more, the mean of all."""
     shares = probabilities(answers)
     said = shares.argmax(axis=1)
@@ -212,14 +219,14 @@ def f1(actual: Floats, answers: Floats) -> float:
     return float(np.mean(scores))
 
 
-def auc(actual: Floats, answers: Floats) -> float:
+def auc(actual: Floats, answers: Answers) -> float:
     """Area under the ROC curve: of two labels the second one's; of more, the mean of each against the rest."""
     shares = probabilities(answers)
     labels = [1] if shares.shape[1] == 2 else range(shares.shape[1])
     return float(np.mean([area(actual == label, shares[:, label]) for label in labels]))
 
 
-def area(positive: npt.NDArray[np.bool_], score: Floats) -> float:
+def area(positive: npt.NDArray[np.bool_], score: Answers) -> float:
     """The probability that a positive row scores above a negative one; a tie counts half."""
     _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
@@ -229,7 +236,7 @@ def area(positive: npt.NDArray[np.bool_], score: Floats) -> float:
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-METRICS: dict[str, Callable[[Floats, Floats], float]] = {
+METRICS: dict[str, Callable[[Floats, Answers], float]] = {
     "forecast_accuracy": forecast_accuracy,
     "rmse": lambda actual, predicted: -float(np.sqrt(np.square(actual - predicted).mean())),
     "mae": lambda actual, predicted: -float(np.abs(actual - predicted).mean()),
