@@ -127,7 +127,7 @@ def system_round(stack: Stack, pipeline: str, upload: Path) -> tuple[float, RunR
 
 
 def retrain_transitions(stack: Stack, run: RunRecord) -> int:
-    """All states of the run, those inside its Maps too: the embedded cloud's history leaves them out, AWS's does not."""
+    """All states of the run, those inside its Maps too, which the embedded cloud's history leaves out."""
     assert run.plan is not None
     assert run.plan.train is not None
     assert run.selection is not None

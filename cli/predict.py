@@ -41,7 +41,7 @@ def ask(stack: Stack, pipeline: str, record: Any) -> Any:
     except ClientError as error:
         if error.response["Error"]["Code"] == "ModelError":
             said = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
-            raise CommandError(f"The model of {pipeline} refused the record: {said}") from error
+            raise CommandError(f"The model of {pipeline} refused the record: {str(said).splitlines()[0]}") from error
         if error.response["Error"]["Code"] == "ValidationError" and "not found" in str(error).lower():
             raise CommandError(
                 f"{pipeline} has no model that serves yet. `ratchet runs {pipeline}` shows how its runs ended."

@@ -180,8 +180,8 @@ def test_another_data_set_needs_a_definition_only(new_pipeline: Callable[[str], 
 
 def ask_first_row(stack: Stack, pipeline: Pipeline, month: bytes) -> Any:
     header, first, *_ = month.decode().splitlines()
-    record = dict(zip(header.split(","), first.split(","), strict=True))
-    del record["late"]
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    record = {name: value or None for name, value in row.items() if name != "late"}
     return ask(stack, pipeline.name, record)
 
 
