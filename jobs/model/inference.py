@@ -49,7 +49,8 @@ def model_fn(model_dir: str) -> Model:
 def input_fn(body: str | bytes, content_type: str) -> Batch:
     """Reads one record or a list of them (JSON), or one record a line (JSON Lines)."""
     if media_type(content_type) == JSON_LINES:
-        lines = (body.decode() if isinstance(body, bytes) else body).splitlines()
+        # Not splitlines: text inside a record may hold other line separators, such as U+2028.
+        lines = (body.decode() if isinstance(body, bytes) else body).split("\n")
         return Batch([record(line, f"line {number}") for number, line in enumerate(lines, 1) if line.strip()])
     if media_type(content_type) != JSON:
         raise RequestError(f"content type {content_type} is not supported; send {JSON} or {JSON_LINES}")

@@ -192,6 +192,12 @@ def test_a_record_may_come_alone_or_in_a_list_or_in_lines(trained: Training) -> 
     assert json.loads(unknown)["prediction"] > 0
 
 
+def test_only_a_line_feed_ends_a_record(trained: Training) -> None:
+    lines = "application/jsonlines"
+    ((kind, text),) = trained.serve(('{"note": "one\u2028line\x85"}\r\n{}\n', lines, lines))
+    assert (kind, len(text.splitlines())) == ("answer", 2)
+
+
 def test_a_malformed_request_is_told_where(trained: Training) -> None:
     js, lines = "application/json", "application/jsonlines"
     answers = trained.serve(
