@@ -8,14 +8,20 @@ from ratchet.domain.definition import Definition
 
 _MAX_HYPERPARAMETERS = 98  # SageMaker takes 100, and script mode needs two
 _MAX_HYPERPARAMETER_LENGTH = 2500
-_MAX_RUNTIME = timedelta(days=28)
+_MAX_RUNTIME = timedelta(hours=24)  # SageMaker allows 28 days, but Train Candidate waits 25 hours
 _RATE = re.compile(r"^rate\([1-9]\d* (minute|hour|day)s?\)$")
 _CRON = re.compile(r"^cron\((\S+ ){5}\S+\)$")
 
 
 def refusals(definition: Definition) -> list[str]:
     """One sentence per fault: the field, what is wrong, and the fix."""
-    return [*_of_training(definition), *_of_serving(definition), *_of_schedule(definition)]
+    return [*_of_name(definition), *_of_training(definition), *_of_serving(definition), *_of_schedule(definition)]
+
+
+def _of_name(definition: Definition) -> list[str]:
+    if definition.name.endswith("-"):
+        return [f"name: SageMaker takes no endpoint name that ends in a hyphen; write {definition.name.rstrip('-')}"]
+    return []
 
 
 def _of_training(definition: Definition) -> list[str]:
@@ -30,7 +36,7 @@ def _of_training(definition: Definition) -> list[str]:
             if len(str(value)) > _MAX_HYPERPARAMETER_LENGTH
         ]
     if not timedelta(0) < train.max_runtime <= _MAX_RUNTIME:
-        found.append("train.max_runtime: SageMaker takes 1s to 28d; choose a time between")
+        found.append("train.max_runtime: the retrain workflow waits for 1s to 24h; choose a time between")
     return found
 
 

@@ -1,5 +1,7 @@
 """What AWS would refuse is said before anything is stored."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,18 +28,26 @@ def test_the_sample_pipelines_are_acceptable(folder: Path) -> None:
         ("retrain.schedule=rate(0 days)", "retrain.schedule"),
         ("retrain.timezone=Europe/Berln", "retrain.timezone"),
         ("train.max_runtime=0s", "train.max_runtime"),
-        ("train.max_runtime=29d", "train.max_runtime"),
+        ("train.max_runtime=25h", "train.max_runtime"),
         (
             f"train.hyperparameters.interaction_constraints={'x' * 2501}",
             "train.hyperparameters.interaction_constraints",
         ),
         ("deploy.instances=2", "deploy.instances"),
+        ("name=traffic-", "name"),
     ],
 )
 def test_a_refusal_names_the_field(setting: str, field: str) -> None:
     found = refusals(read_definition(TRAFFIC, [setting]))
     assert len(found) == 1
     assert found[0].startswith(f"{field}: ")
+
+
+def test_the_workflow_waits_for_the_longest_training_that_is_accepted() -> None:
+    assert refusals(read_definition(TRAFFIC, ["train.max_runtime=24h"])) == []
+    retrain = json.loads((REPOSITORY / "statemachine/retrain.asl.json").read_text())
+    train = retrain["States"]["Train Candidates"]["ItemProcessor"]["States"]["Train Candidate"]
+    assert train["TimeoutSeconds"] > timedelta(hours=24).total_seconds()
 
 
 def test_too_many_hyperparameters_are_counted_with_the_defaults() -> None:
