@@ -3,21 +3,19 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xgboost
 from features import MAX_CATEGORIES, Features, Matrix
-from inference import MODEL_FILE, Answers, probabilities
-
-Floats = npt.NDArray[np.float64]
+from inference import MODEL_FILE, probabilities
+from metrics import METRICS, Answers, Floats
 
 MIN_ROWS = 20
 DEFAULTS = {"tree_method": "hist", "eta": 0.1, "max_depth": 6, "seed": 0}
@@ -82,8 +80,9 @@ def check(rows: pa.Table, data: Mapping[str, Any]) -> None:
     if rows.num_rows < MIN_ROWS:
         raise TrainingError(f"{rows.num_rows} rows are too few to train on; upload data until there are {MIN_ROWS}")
     if len(values := pc.unique(rows[data["target"]])) < 2:
+        only = texts(values)[0]
         raise TrainingError(
-            f"the target {data['target']} is {texts(values)[0]} in all {rows.num_rows} rows; upload rows where it differs"
+            f"the target {data['target']} is {only} in all {rows.num_rows} rows; upload rows where it differs"
         )
 
 
@@ -111,7 +110,9 @@ def commonest(column: pa.ChunkedArray) -> list[str]:
 
 
 def texts(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Labels as text, spelled as the holdout spells them: `true`, `1`, `late`."""
+    """Labels as text, spelled as the holdout spells them: `true`, `1`, `1.0`, `late`."""
+    if pa.types.is_floating(column.type):  # Arrow would write 1.0 as 1
+        return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
     return column.cast(pa.string())
 
 
@@ -165,7 +166,8 @@ def search(settings: Settings, features: Features, training: Data, held: Data) -
         verbose_eval=False,
     )
     rounds = booster.best_iteration + 1
-    return rounds, booster.predict(watched, iteration_range=(0, rounds))
+    answers = booster.predict(watched, iteration_range=(0, rounds))
+    return rounds, probabilities(answers) if features.labels else answers
 
 
 def dataset(
@@ -192,59 +194,6 @@ def save(booster: xgboost.Booster, features: Features, folder: Path) -> None:
     code.mkdir(exist_ok=True)
     for name in ("inference.py", "features.py"):
         shutil.copy(Path(__file__).with_name(name), code)
-
-
-def forecast_accuracy(actual: Floats, predicted: Answers) -> float:
-    """1 - WAPE: the sum of the errors over the sum of what was to be forecast."""
-    return float(1 - np.abs(actual - predicted).sum() / np.abs(actual).sum())
-
-
-def r2(actual: Floats, predicted: Answers) -> float:
-    """The share of the variance that is explained."""
-    return float(1 - np.square(actual - predicted).sum() / np.square(actual - actual.mean()).sum())
-
-
-def accuracy(actual: Floats, answers: Answers) -> float:
-    """The share of rows whose likeliest label is theirs."""
-    return float((probabilities(answers).argmax(axis=1) == actual).mean())
-
-
-def f1(actual: Floats, answers: Answers) -> float:
-    """Of two labels the second one's F1; of more, the mean of all."""
-    shares = probabilities(answers)
-    said = shares.argmax(axis=1)
-    labels = [1] if shares.shape[1] == 2 else range(shares.shape[1])
-    both = [((said == label).sum() + (actual == label).sum(), label) for label in labels]
-    scores = [2 * ((said == label) & (actual == label)).sum() / total if total else 0.0 for total, label in both]
-    return float(np.mean(scores))
-
-
-def auc(actual: Floats, answers: Answers) -> float:
-    """Area under the ROC curve: of two labels the second one's; of more, the mean of each against the rest."""
-    shares = probabilities(answers)
-    labels = [1] if shares.shape[1] == 2 else range(shares.shape[1])
-    return float(np.mean([area(actual == label, shares[:, label]) for label in labels]))
-
-
-def area(positive: npt.NDArray[np.bool_], score: Answers) -> float:
-    """The probability that a positive row scores above a negative one; a tie counts half."""
-    _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    positives, negatives = positive.sum(), (~positive).sum()
-    if not positives or not negatives:
-        return 0.5
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-METRICS: dict[str, Callable[[Floats, Answers], float]] = {
-    "forecast_accuracy": forecast_accuracy,
-    "rmse": lambda actual, predicted: -float(np.sqrt(np.square(actual - predicted).mean())),
-    "mae": lambda actual, predicted: -float(np.abs(actual - predicted).mean()),
-    "r2": r2,
-    "accuracy": accuracy,
-    "f1": f1,
-    "auc": auc,
-}
 
 
 def main(env: Mapping[str, str]) -> None:

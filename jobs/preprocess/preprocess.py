@@ -375,6 +375,13 @@ class SparkEngine:
 
     def write_json_lines(self, frame: Frame, uri: str) -> None:
         self._writer(frame).option("ignoreNullFields", "false").json(uri)
+        # Spark names them .json, which nothing but Hadoop's own file system can change.
+        jvm = self._spark.sparkContext._jvm
+        folder = jvm.org.apache.hadoop.fs.Path(uri)
+        files = folder.getFileSystem(self._spark.sparkContext._jsc.hadoopConfiguration())
+        for file in files.listStatus(folder):
+            name = file.getPath().getName()
+            files.rename(file.getPath(), jvm.org.apache.hadoop.fs.Path(folder, name.replace(".json", ".jsonl")))
 
     def _writer(self, frame: Frame) -> Any:
         # An empty _SUCCESS file would be one more input for training and batch transform.

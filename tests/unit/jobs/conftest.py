@@ -21,6 +21,8 @@ def job(tmp_path: Path, preprocess_module: ModuleType, monkeypatch: pytest.Monke
     """The job, with no uploads yet."""
     s3 = FolderS3(tmp_path / "s3")
     monkeypatch.setattr(preprocess_module, "s3", lambda: s3)
+    # Also where Spark is installed: its own tests ask for it.
+    monkeypatch.setattr(preprocess_module, "find_spec", lambda name: None)
     return Preprocess(preprocess_module, s3)
 
 
