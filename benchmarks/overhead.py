@@ -76,6 +76,7 @@ def main() -> None:
         duplicate = duplicate_transitions(stack, last.pipeline, upload)
     figures = {
         "ratio": round(statistics.median(one.ratio for one in rounds), 3),
+        "first_ratio": round(rounds[0].ratio, 3),  # every function and container starts cold
         "system_seconds": round(statistics.median(one.system for one in rounds), 2),
         "by_hand_seconds": round(statistics.median(sum(one.by_hand.values()) for one in rounds), 2),
         "transitions": transitions,  # of retrain, a Standard workflow: AWS bills each
