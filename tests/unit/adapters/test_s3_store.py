@@ -92,6 +92,19 @@ def test_throttling_and_faults_are_busy(stubbed: tuple[S3Store, Stubber], code: 
         store.read(URI)
 
 
+def test_an_upload_that_is_throttled_is_busy_and_a_refused_one_is_not(
+    stubbed: tuple[S3Store, Stubber], tmp_path: Path
+) -> None:
+    store, stubber = stubbed
+    (tmp_path / "up").write_bytes(b"rows")
+    stubber.add_client_error("put_object", "SlowDown", http_status_code=503)
+    with pytest.raises(DependencyBusyError):
+        store.upload(tmp_path / "up", URI)
+    stubber.add_client_error("put_object", "AccessDenied", http_status_code=403)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        store.upload(tmp_path / "up", URI)
+
+
 def test_forbidden_is_neither_missing_nor_busy(stubbed: tuple[S3Store, Stubber]) -> None:
     store, stubber = stubbed
     stubber.add_client_error("head_object", "403", "Forbidden", http_status_code=403)

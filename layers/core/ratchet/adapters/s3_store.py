@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
@@ -102,4 +103,9 @@ class S3Store:
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
         with _s3_errors(uri):
-            self._s3.upload_file(str(path), bucket, key)
+            try:
+                self._s3.upload_file(str(path), bucket, key)
+            except S3UploadFailedError as error:
+                if isinstance(error.__context__, ClientError):
+                    raise error.__context__ from None  # what S3 said: a throttle must be told from a refusal
+                raise
