@@ -1,6 +1,7 @@
 """`ratchet status`, `ratchet runs`, `ratchet show`: what the ledger knows."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.text import Text
 
+from cli import savings
 from cli.errors import CommandError
 from cli.history import Timeline, timeline
 from cli.render import console, finding, moment, now, number, outcome, print_json, seconds, stack_of, table
@@ -59,10 +61,13 @@ def show(
     record = _record(stack, run)
     decision = _decision(stack, record)
     states = _timeline(stack, record)
+    steps = savings.steps_of(stack.ledger, record)
     if as_json:
-        print_json({"run": record, "decision": decision, "states": _states_json(states)})
+        time, money = savings.saved(steps)
+        used = {"steps": [asdict(step) for step in steps], "saved": {"seconds": time, "dollars": money}}
+        print_json({"run": record, "decision": decision, **used, "states": _states_json(states)})
     else:
-        console.print(_page(record, decision, states))
+        console.print(_page(record, decision, steps, states))
 
 
 def runs_of(stack: Stack, pipelines: list[str] | None = None) -> list[RunRecord]:
@@ -149,7 +154,10 @@ def _timeline(stack: Stack, record: RunRecord) -> Timeline | None:
         raise
 
 
-def _page(record: RunRecord, decision: dict[str, Any] | None, states: Timeline | None) -> RenderableType:
+def _page(
+    record: RunRecord, decision: dict[str, Any] | None, steps: list[savings.StepUse], states: Timeline | None
+) -> RenderableType:
+    reuse = savings.sentence(steps)
     return stack_of(
         [
             Text.assemble((record.run_id, "bold"), "  ", outcome(record.outcome), "  ", record.because or ""),
@@ -158,6 +166,8 @@ def _page(record: RunRecord, decision: dict[str, Any] | None, states: Timeline |
             _numbers(record.evaluation) if record.evaluation else None,
             _rules(decision) if decision else None,
             _serving(record),
+            savings.steps_table(steps) if steps else None,
+            Text(reuse, style="green") if reuse else None,
             states_table(states) if states else None,
             _timings(record) if not states and record.timings else None,
         ]

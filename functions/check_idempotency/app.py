@@ -4,6 +4,7 @@ from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
+from ratchet.adapters.sagemaker_jobs import SageMakerJobs
 from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.run import CheckIdempotencyRequest, RunPlan
 from ratchet.domain.closing import CloseRun
@@ -21,6 +22,7 @@ def build() -> CheckIdempotency:
     return CheckIdempotency(
         ledger=ledger,
         store=S3Store(),
+        jobs=SageMakerJobs(),
         close=CloseRun(ledger, SageMakerEndpoints(), start_run, utc_now, settings.resource_prefix),
         clock=utc_now,
         artifacts_bucket=settings.artifacts_bucket_name,

@@ -92,6 +92,7 @@ class Execution:
             "ModelArtifacts": {"S3ModelArtifacts": result.model_uri},
             "FinalMetricDataList": list(result.metrics),
             "BillableTimeInSeconds": result.billable_seconds,
+            "ResourceConfig": {"InstanceType": result.instance_type},
         }
         return filled(TRAINING_JOB["ResultSelector"], description, self.context)
 

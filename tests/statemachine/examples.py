@@ -169,8 +169,15 @@ TRAINED = {
     "ModelArtifacts": {"S3ModelArtifacts": f"{ARTIFACTS}/steps/traffic/train/{sha('1')}/job-0/output/model.tar.gz"},
     "FinalMetricDataList": [{"MetricName": "validation_score", "Value": 0.93, "Timestamp": 1700000000.0}],
     "BillableTimeInSeconds": 61,
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
 }
 SCORED = {"TransformJobName": f"ratchet-test-{RUN_ID}-score-candidate-0", "TransformJobStatus": "Completed"}
-PREPROCESSED = {"JobRunId": "jr_1", "JobRunState": "SUCCEEDED"}
+PREPROCESSED = {
+    "Id": "jr_1",
+    "JobRunState": "SUCCEEDED",
+    "ExecutionTime": 71,
+    "WorkerType": "G.1X",
+    "NumberOfWorkers": 2,
+}
 PUT = {"Entries": [{"EventId": "1"}], "FailedEntryCount": 0}
 KEPT = {"MessageId": "1"}

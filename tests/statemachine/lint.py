@@ -322,7 +322,16 @@ def _after(state: State, before: Shape) -> Shape:
     else:
         result = _selected(state, before)
     (reference,) = shapes.references(path)
-    return result if not reference.fields else {**before, reference.fields[0]: result}
+    placed: Shape = _placed(before, reference.fields, result)
+    return placed
+
+
+def _placed(before: Shape, fields: tuple[str, ...], result: Any) -> Any:
+    """The shape with the result at a path, whatever stands beside it left there."""
+    if not fields:
+        return result
+    inner = before.get(fields[0], {})
+    return {**before, fields[0]: _placed(inner if isinstance(inner, dict) else {}, fields[1:], result)}
 
 
 def _selected(state: State, before: Shape) -> Shape:

@@ -9,7 +9,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from ratchet.contracts.run import Champion, CloseRunRequest, RunOutcome
+from ratchet.contracts.run import Champion, CloseRunRequest, GlueJobRun, RunOutcome
 from tests.statemachine import examples
 from tests.statemachine.definitions import CONTRACTS, function_of, integration, load, places, tasks, transitions
 from tests.statemachine.examples import CHAMPION, RUN, answered
@@ -245,7 +245,10 @@ def test_every_function_can_parse_what_it_is_sent(
 def test_promotion_hands_over_all_that_was_learned(next_model: Execution) -> None:
     request = CloseRunRequest.model_validate(next_model.payload("Promote Champion"))
     assert request.outcome is RunOutcome.DEPLOYED
-    assert request.plan == examples.plan(champion=CHAMPION)
+    planned = examples.plan(champion=CHAMPION)
+    assert planned.preprocess is not None
+    ran = planned.preprocess.model_copy(update={"job": GlueJobRun.model_validate(examples.PREPROCESSED)})
+    assert request.plan == planned.model_copy(update={"preprocess": ran})
     assert request.selection == examples.selection(CHAMPION)
     assert request.evaluation == examples.evaluation()
     assert request.deployment == examples.DEPLOYMENT
@@ -280,8 +283,12 @@ def test_everything_that_sagemaker_makes_carries_its_tags(next_model: Execution)
     tagged = [sent["Tags"] for calls in next_model.sent.values() for sent in calls if "Tags" in sent]
     assert len(tagged) == 4, "a training job, a model, two transform jobs"
     for tags in tagged:
-        assert [tag["Key"] for tag in tags] == ["ratchet:pipeline", "ratchet:run", "ratchet:stage"]
+        assert {"ratchet:pipeline", "ratchet:run", "ratchet:stage"} <= {tag["Key"] for tag in tags}
         assert [tag["Value"] for tag in tags][:2] == ["traffic", RUN.run_id]
+    for state in ("Train Candidate", "Create Model"):
+        values = {tag["Key"]: tag["Value"] for tag in next_model.sent[state][0]["Tags"]}
+        assert values["ratchet:snapshot"] == examples.sha("a")
+        assert values["ratchet:definition"] == examples.sha("b")
 
 
 def test_every_state_is_on_a_tested_path(next_model: Execution, refusal: Execution, failure: Execution) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ratchet.contracts.ingest import StartRunRequest
-from ratchet.contracts.run import Announcement, DeploymentResult, Run
+from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.definition import DeploySection
 from ratchet.domain.errors import DependencyBusyError
 from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction
@@ -120,6 +120,14 @@ class FakeSchedule:
         if self.error is not None:
             raise self.error
         self.planned.setdefault(name, (when, request))
+
+
+@dataclass
+class FakeTrainingJobs:
+    ended: dict[str, TrainingResult] = field(default_factory=dict)
+
+    def completed(self, name: str) -> TrainingResult | None:
+        return self.ended.get(name)
 
 
 @dataclass

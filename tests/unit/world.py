@@ -34,7 +34,7 @@ from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.selection import SelectCandidate
 from ratchet.domain.starting import StartRun
 from tests.unit import samples
-from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeSchedule, FakeWorkflow
+from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeSchedule, FakeTrainingJobs, FakeWorkflow
 
 ENDPOINT = f"{samples.PREFIX}-traffic"
 HOLDOUT_DAYS = 28
@@ -50,6 +50,7 @@ class World:
     workflow: FakeWorkflow = field(default_factory=FakeWorkflow)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     schedule: FakeSchedule = field(default_factory=FakeSchedule)
+    jobs: FakeTrainingJobs = field(default_factory=FakeTrainingJobs)
     uploads: int = 0
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class World:
             self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX, self.schedule
         )
         self.check_idempotency = CheckIdempotency(
-            self.ledger, self.store, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
+            self.ledger, self.store, self.jobs, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
         )
         self.select_candidate = SelectCandidate(self.ledger, self.store, self.clock, samples.ARTIFACTS, samples.PREFIX)
         self.evaluate_model = EvaluateModel(self.ledger, self.store, self.clock, samples.ARTIFACTS)
@@ -117,6 +118,8 @@ class World:
         assert plan.preprocess is not None
         output = plan.preprocess.output_uri
         lines = rows if rows is not None else holdout()
+        for part in ("train", "validation"):
+            self.store.write(f"{output}{part}/part-0.parquet", b"rows")
         self.store.write(f"{output}holdout/part-0.jsonl", jsonl(lines))
         self.store.write_json(f"{output}summary.json", {"trained_until": until})
 
@@ -129,9 +132,14 @@ class World:
             uri = f"{candidate.output_uri}{name}/output/model.tar.gz"
             self.store.write(uri, b"model")
             metric = {"MetricName": "validation_score", "Value": score, "Timestamp": 1772366400.0}
-            results.append(
-                TrainingResult(training_job_name=name, model_uri=uri, metrics=(metric,), billable_seconds=40)
+            self.jobs.ended[name] = TrainingResult(
+                training_job_name=name,
+                model_uri=uri,
+                metrics=(metric,),
+                billable_seconds=40,
+                instance_type="ml.m5.large",
             )
+            results.append(self.jobs.ended[name])
         return tuple(results)
 
     def select(self, run: Run, plan: RunPlan, trained: tuple[TrainingResult, ...]) -> Selection:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import AliasChoices, Field
 
-from ratchet.contracts.base import Contract, Finding, PipelineName, S3Uri, Sha256
+from ratchet.contracts.base import Contract, Finding, ForeignContract, PipelineName, S3Uri, Sha256
 
 
 class RunOutcome(StrEnum):
@@ -73,6 +73,14 @@ class CheckIdempotencyRequest(Contract):
     execution_arn: str
 
 
+class GlueJobRun(ForeignContract):
+    """What the Preprocess Data state keeps: the job run as Glue describes it."""
+
+    seconds: float | None = Field(default=None, alias="ExecutionTime")
+    worker_type: str | None = Field(default=None, alias="WorkerType")
+    workers: int | None = Field(default=None, alias="NumberOfWorkers")
+
+
 class PreprocessPlan(Contract):
     """The Glue step: where its output stands, and the arguments it runs with."""
 
@@ -81,6 +89,7 @@ class PreprocessPlan(Contract):
     output_uri: S3Uri  # ends in /
     script_uri: S3Uri
     arguments: dict[str, str]
+    job: GlueJobRun | None = None  # once it ran
 
 
 class TrainPlan(Contract):
@@ -116,6 +125,7 @@ class TrainingResult(Contract):
     model_uri: S3Uri
     metrics: tuple[dict[str, object], ...]  # FinalMetricDataList
     billable_seconds: int
+    instance_type: str | None = None
 
 
 class SelectCandidateRequest(Contract):

@@ -17,8 +17,12 @@ from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.errors import StaleRunError
-from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Snapshot, Verdict, claim_of
-from ratchet.domain.ports import Clock, ObjectStore
+from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Snapshot, Step, Verdict, claim_of
+from ratchet.domain.ports import Clock, ObjectStore, TrainingJobs
+from ratchet.domain.selection import trained_step, validation_score, with_result
+
+PARTS = ("train", "validation", "holdout")
+MODEL_FILE = "/output/model.tar.gz"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class CheckIdempotency:
 
     ledger: Ledger
     store: ObjectStore
+    jobs: TrainingJobs
     close: CloseRun
     clock: Clock
     artifacts_bucket: str
@@ -115,7 +120,7 @@ class CheckIdempotency:
         output = f"s3://{self.artifacts_bucket}/steps/{compiled.pipeline}/preprocess/{key}/"
         return PreprocessPlan(
             key=key,
-            known=self.store.exists(f"{output}summary.json"),  # the job writes it last
+            known=self._is_complete(output, self.ledger.step(compiled.pipeline, key)),
             output_uri=output,
             script_uri=compiled.code.preprocess_uri,
             arguments={
@@ -127,12 +132,18 @@ class CheckIdempotency:
             },
         )
 
+    def _is_complete(self, output: str, step: Step | None) -> bool:
+        """Whether every object that the job wrote is still there; a run that died may have left it unrecorded."""
+        found = self.store.list(output)
+        written = all(any(uri.startswith(f"{output}{part}/") for uri in found) for part in PARTS)
+        recorded = step.objects if step is not None and step.objects is not None else 0
+        # The job writes its summary last.
+        return f"{output}summary.json" in found and written and len(found) >= recorded
+
     def _train(
         self, run: Run, preprocess: PreprocessPlan, definition: DefinitionRef, compiled: CompiledDefinition
     ) -> TrainPlan:
-        candidates = [
-            self._trained(run.pipeline, candidate) for candidate in self._candidates(run, preprocess.key, compiled)
-        ]
+        candidates = [self._trained(run, candidate) for candidate in self._candidates(run, preprocess.key, compiled)]
         return TrainPlan(
             image_uri=compiled.image_uri,
             train_uri=f"{preprocess.output_uri}train/",
@@ -164,14 +175,26 @@ class CheckIdempotency:
             for number, (key, hyperparameters) in enumerate(sets.items(), start=1)
         ]
 
-    def _trained(self, pipeline: str, candidate: Candidate) -> Candidate:
+    def _trained(self, run: Run, candidate: Candidate) -> Candidate:
         """The candidate with the model an earlier run trained for the same key, when that still exists."""
-        step = self.ledger.step(pipeline, candidate.key)
+        step = self.ledger.step(run.pipeline, candidate.key)
         earlier = step.candidate if step else None
         if earlier is None or earlier.model_uri is None or not self.store.exists(earlier.model_uri):
-            return candidate
+            return self._adopted(run, candidate)
         result = {"training_job_name", "model_uri", "validation_score"}
         return candidate.model_copy(update=earlier.model_dump(include=result))
+
+    def _adopted(self, run: Run, candidate: Candidate) -> Candidate:
+        """A job may have ended after its run had died: its model stands under the key, and SageMaker has its score."""
+        for uri in self.store.list(candidate.output_uri):
+            if not uri.endswith(MODEL_FILE):
+                continue
+            result = self.jobs.completed(uri.removeprefix(candidate.output_uri).partition("/")[0])
+            if result is not None and result.model_uri == uri and validation_score(result) is not None:
+                adopted = with_result(candidate, result)
+                self.ledger.put_step(run.pipeline, trained_step(run, adopted, result, self.clock()))
+                return adopted
+        return candidate
 
 
 def manifest(pipeline: str, snapshot_id: str, verdicts: list[Verdict]) -> dict[str, object]:

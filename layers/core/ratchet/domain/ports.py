@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ratchet.contracts.ingest import StartRunRequest
-from ratchet.contracts.run import Announcement, DeploymentResult, Run
+from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.definition import DeploySection
 
 
@@ -81,6 +81,14 @@ class Workflow(Protocol):
 
     def task_failed(self, token: str, error: str, cause: str) -> None:
         """A token already answered or timed out is no error."""
+        ...
+
+
+class TrainingJobs(Protocol):
+    """SageMaker's training jobs."""
+
+    def completed(self, name: str) -> TrainingResult | None:
+        """What the job left; None unless it completed."""
         ...
 
 

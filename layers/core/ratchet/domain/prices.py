@@ -52,6 +52,12 @@ def glue_dollars(seconds: float, dpus: float) -> float:
     return max(seconds, GLUE_MINIMUM_SECONDS) / 3600 * dpus * GLUE_DPU_HOUR
 
 
+def glue_job_dollars(seconds: float | None, worker_type: str | None, workers: int | None) -> float | None:
+    """A job run as Glue describes it; None when it does not say what it ran on."""
+    dpus = GLUE_DPUS.get(worker_type or "")
+    return None if seconds is None or workers is None or dpus is None else glue_dollars(seconds, dpus * workers)
+
+
 def instance_dollars(instance_type: str, seconds: float) -> float | None:
     """A SageMaker instance for `seconds`; None for a type that the list lacks."""
     hourly = INSTANCE_HOUR.get(instance_type)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
 
 from ratchet.contracts.run import (
     Candidate,
+    GlueJobRun,
     ModelToScore,
     PreprocessPlan,
     Run,
@@ -20,6 +21,7 @@ from ratchet.domain import identity
 from ratchet.domain.errors import EventInvalidError, StepOutputMissingError
 from ratchet.domain.ledger import Ledger, Step, note
 from ratchet.domain.ports import Clock, ObjectStore
+from ratchet.domain.prices import glue_job_dollars, instance_dollars
 
 VALIDATION_METRIC = "validation_score"  # as the training job's MetricDefinitions name it
 
@@ -44,7 +46,10 @@ class SelectCandidate:
         run, plan = request.run, request.plan
         preprocess, train = steps_of(plan)
         self._record_preprocess(run, preprocess)
-        trained = [self._record_trained(run, candidate) for candidate in _trained(train, request.trained)]
+        trained = [
+            self._record_trained(run, with_result(candidate, result), result)
+            for candidate, result in _paired(train, request.trained)
+        ]
         best = best_candidate([*train.reused, *trained])
         selection = Selection(
             candidate=best,
@@ -58,22 +63,36 @@ class SelectCandidate:
         return selection
 
     def _record_preprocess(self, run: Run, preprocess: PreprocessPlan) -> None:
-        if not self.store.exists(f"{preprocess.output_uri}summary.json"):
-            raise StepOutputMissingError(f"preprocessing left no summary.json under {preprocess.output_uri}")
-        if not preprocess.known:
-            self.ledger.put_step(run.pipeline, self._step(run, "preprocess", preprocess.key, preprocess.output_uri))
+        output = preprocess.output_uri
+        found = self.store.list(output)
+        if f"{output}summary.json" not in found:
+            raise StepOutputMissingError(f"preprocessing left no summary.json under {output}")
+        if preprocess.known and self.ledger.step(run.pipeline, preprocess.key) is not None:
+            return
+        job = preprocess.job or GlueJobRun()
+        step = Step(
+            key=preprocess.key,
+            kind="preprocess",
+            run_id=run.run_id,
+            output_uri=output,
+            made_at=self.clock(),
+            objects=len(found),
+            seconds=job.seconds,
+            dollars=glue_job_dollars(job.seconds, job.worker_type, job.workers),
+        )
+        self.ledger.put_step(run.pipeline, step)
 
-    def _record_trained(self, run: Run, candidate: Candidate) -> Candidate:
+    def _record_trained(self, run: Run, candidate: Candidate, result: TrainingResult) -> Candidate:
         if candidate.model_uri is None or not self.store.exists(candidate.model_uri):
             raise StepOutputMissingError(
                 f"training job {candidate.training_job_name} reported {candidate.model_uri}, which is not there"
             )
-        step = self._step(run, "train", candidate.key, candidate.output_uri)
-        self.ledger.put_step(run.pipeline, step.model_copy(update={"candidate": candidate}))
+        if candidate.validation_score is None:
+            raise StepOutputMissingError(
+                f"training job {candidate.training_job_name} reported no metric {VALIDATION_METRIC}"
+            )
+        self.ledger.put_step(run.pipeline, trained_step(run, candidate, result, self.clock()))
         return candidate
-
-    def _step(self, run: Run, kind: Literal["preprocess", "train"], key: str, output_uri: str) -> Step:
-        return Step(key=key, kind=kind, run_id=run.run_id, output_uri=output_uri, made_at=self.clock())
 
     def _models_to_score(self, run: Run, plan: RunPlan, best: Candidate) -> Iterator[ModelToScore]:
         yield self._to_score(run, "candidate", identity.model_name(self.resource_prefix, run.run_id))
@@ -106,21 +125,39 @@ def _score(candidate: Candidate) -> float:
     return -math.inf if candidate.validation_score is None else candidate.validation_score
 
 
-def _trained(train: TrainPlan, results: Sequence[TrainingResult]) -> Iterator[Candidate]:
+def with_result(candidate: Candidate, result: TrainingResult) -> Candidate:
+    """The candidate with what its training job left."""
+    return candidate.model_copy(
+        update={
+            "training_job_name": result.training_job_name,
+            "model_uri": result.model_uri,
+            "validation_score": validation_score(result),
+        }
+    )
+
+
+def trained_step(run: Run, candidate: Candidate, result: TrainingResult, now: datetime) -> Step:
+    """The record by which later runs find the model, and what it cost."""
+    dollars = instance_dollars(result.instance_type, result.billable_seconds) if result.instance_type else None
+    return Step(
+        key=candidate.key,
+        kind="train",
+        run_id=run.run_id,
+        output_uri=candidate.output_uri,
+        made_at=now,
+        candidate=candidate,
+        seconds=result.billable_seconds,
+        dollars=dollars,
+    )
+
+
+def _paired(train: TrainPlan, results: Sequence[TrainingResult]) -> Iterator[tuple[Candidate, TrainingResult]]:
     if len(results) != len(train.candidates):
         raise EventInvalidError(f"trained: {len(results)} results for {len(train.candidates)} candidates")
-    for candidate, result in zip(train.candidates, results, strict=True):
-        yield candidate.model_copy(
-            update={
-                "training_job_name": result.training_job_name,
-                "model_uri": result.model_uri,
-                "validation_score": _validation_score(result),
-            }
-        )
+    return zip(train.candidates, results, strict=True)
 
 
-def _validation_score(result: TrainingResult) -> float:
-    for metric in result.metrics:
-        if metric.get("MetricName") == VALIDATION_METRIC:
-            return float(str(metric["Value"]))
-    raise StepOutputMissingError(f"training job {result.training_job_name} reported no metric {VALIDATION_METRIC}")
+def validation_score(result: TrainingResult) -> float | None:
+    """The score that the training script printed; None when it printed none."""
+    scores = [metric["Value"] for metric in result.metrics if metric.get("MetricName") == VALIDATION_METRIC]
+    return float(str(scores[0])) if scores else None
