@@ -83,6 +83,18 @@ def test_the_state_is_told_by_the_error_or_by_how_far_the_run_came() -> None:
         assert failed_state(record) == state
 
 
+@pytest.mark.parametrize(
+    ("job", "log"),
+    [
+        ({"TrainingJobName": "j-0"}, "log group /aws/sagemaker/TrainingJobs, stream j-0"),
+        ({"TransformJobName": "j-0"}, "log group /aws/sagemaker/TransformJobs, stream j-0"),
+        ({"JobName": "preprocess", "Id": "jr_1"}, "log group /aws-glue/jobs/error, stream jr_1"),
+    ],
+)
+def test_a_failed_jobs_log_is_named(job: dict[str, str], log: str) -> None:
+    assert failure_finding(failed("States.TaskFailed", json.dumps(job))).where.endswith(f"; {log}")
+
+
 def test_a_failure_is_announced_with_what_is_known() -> None:
     record = failed("States.TaskFailed", json.dumps({"TrainingJobName": "j", "FailureReason": "exit code 1"}))
     record = record.model_copy(update={"finding": failure_finding(record), "because": sentence_of(record)})

@@ -34,6 +34,13 @@ _STATE = {
     "StepOutputMissingError": "Select Candidate",
 }
 
+# Where a failed job's own words stand: what it reports itself is often no more than "see the log".
+_LOG_GROUP = {
+    "TrainingJobName": "/aws/sagemaker/TrainingJobs",
+    "TransformJobName": "/aws/sagemaker/TransformJobs",
+    "JobName": "/aws-glue/jobs/error",
+}
+
 _RERUN = "then start it again with `ratchet run {pipeline} --force`"
 
 _FIX = {
@@ -97,7 +104,7 @@ def failure_finding(record: RunRecord) -> Finding:
     fix = _FIX.get(error.error, _FIX_OTHERS)
     return Finding(
         what=f"{record.run_id} failed with {error.error}; what served before serves on.",
-        where=f"state {failed_state(record)} of execution {record.execution_arn}",
+        where=f"state {failed_state(record)} of execution {record.execution_arn}{_log_of(error)}",
         why=cause_of(error),
         fix=fix.format(rerun=_RERUN.format(pipeline=record.pipeline)),
     )
@@ -140,6 +147,15 @@ def cause_of(error: TaskError) -> str:
         if isinstance(reason := document.get(name), str) and reason:
             return reason[:_LONGEST_CAUSE]
     return error.cause[:_LONGEST_CAUSE] or f"{error.error} without a cause"
+
+
+def _log_of(error: TaskError) -> str:
+    """The log group and stream of the job that failed, if a job failed."""
+    job = _document(error.cause)
+    for name, group in _LOG_GROUP.items():
+        if name in job:
+            return f"; log group {group}, stream {job.get('Id') or job[name]}"
+    return ""
 
 
 def _document(cause: str) -> dict[str, Any]:
