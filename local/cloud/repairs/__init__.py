@@ -13,6 +13,7 @@ from local.cloud.repairs import (
     resources,
     roles,
     s3_events,
+    schedules,
     status_events,
     task_state,
     transport,
@@ -46,6 +47,7 @@ REPAIRS = (
     Repair("alarms", ("T12",), lambda _: alarms.apply()),
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
     Repair("resources", ("T13",), lambda _: resources.apply()),
+    Repair("schedules", ("T28",), lambda _: schedules.apply()),
 )
 
 
