@@ -18,7 +18,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            errors.print(f"[bold red]Error:[/] {_escape(explain(error))}")
+            errors.print(f"[bold red]Error:[/] {_escape(explain(error))}", soft_wrap=True)
             raise typer.Exit(1) from error
 
 

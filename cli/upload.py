@@ -96,9 +96,9 @@ def _tell(made: Uploaded, verdict: Verdict | None) -> None:
     if verdict.finding is not None:
         console.print(finding(verdict.finding))
     if verdict.quarantine_uri:
-        console.print(f"  bad rows: {verdict.quarantine_uri}")
+        console.print(f"  bad rows: {verdict.quarantine_uri}", soft_wrap=True)
     if verdict.report_uri:
-        console.print(f"  report:   {verdict.report_uri}")
+        console.print(f"  report:   {verdict.report_uri}", soft_wrap=True)
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
