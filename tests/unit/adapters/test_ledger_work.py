@@ -76,7 +76,14 @@ def test_an_upload_nobody_saw_cannot_be_withdrawn(applied: Ledger) -> None:
     with pytest.raises(UploadUnknownError, match="never saw"):
         applied.withdraw(P, withdrawal(1))
     assert state_of(applied).work_seq == 1
-    assert applied.upload(P, samples.upload(1).upload_id) is None
+    assert applied.uploads(P) == []
+
+
+def test_uploads_are_found_by_how_their_id_begins(applied: Ledger) -> None:
+    seen(applied, 1, 2, 16)
+    assert applied.uploads(P, f"{0:062x}") == [samples.upload(number) for number in (1, 2, 16)]
+    assert applied.uploads(P, f"{0:062x}1") == [samples.upload(16)]
+    assert applied.uploads(P, "f") == []
 
 
 def test_a_withdrawn_upload_stays_out_under_another_contract(applied: Ledger) -> None:

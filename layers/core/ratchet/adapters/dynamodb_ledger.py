@@ -117,8 +117,8 @@ class DynamoDbLedger:
         seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
         return {(upload.key, upload.version_id): upload.upload_id for upload in seen}
 
-    def upload(self, pipeline: str, upload_id: str) -> Upload | None:
-        return self._get(pipeline, f"UPLOAD#{upload_id}", Upload)
+    def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
+        return [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", f"UPLOAD#{prefix}")]
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
         known = self._check(pipeline, f"UPLOAD#{withdrawal.upload_id}", "attribute_exists(PK)")

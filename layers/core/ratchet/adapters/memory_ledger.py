@@ -69,8 +69,10 @@ class MemoryLedger:
         with self._lock:
             return dict(self._objects.get(pipeline, {}))
 
-    def upload(self, pipeline: str, upload_id: str) -> Upload | None:
-        return self._uploads.get((pipeline, upload_id))
+    def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
+        with self._lock:
+            found = [upload for (owner, _), upload in self._uploads.items() if owner == pipeline]
+        return sorted((u for u in found if u.upload_id.startswith(prefix)), key=lambda upload: upload.upload_id)
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
         with self._lock:

@@ -29,6 +29,10 @@ class PipelineUnknownError(CallerError):
     """No definition was ever applied for the pipeline."""
 
 
+class RollbackRefusedError(CallerError):
+    """A run owns the pipeline, or there is no earlier champion to put back."""
+
+
 class UploadUnknownError(CallerError):
     """The pipeline never saw the upload."""
 

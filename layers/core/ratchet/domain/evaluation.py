@@ -15,6 +15,7 @@ from ratchet.domain.metrics import Answers, Floats
 from ratchet.domain.ports import Clock, ObjectStore
 from ratchet.domain.scores import HoldoutRow, classes_of, holdout_rows, label, predictions, utc_time
 from ratchet.domain.selection import steps_of
+from ratchet.domain.withdrawing import mark_new_model
 
 _FIX = {
     "threshold": "Add more or better data or features; lower gate.threshold only if less is good enough.",
@@ -45,7 +46,9 @@ class EvaluateModel:
         if definition.data.timestamp is None:
             document["holdout_uses"] = self._holdout_uses(run)
         self.store.write_json(evaluation.decision_uri, document)
-        self.ledger.put_model(run.pipeline, self._model(request, evaluation))
+        model = self._model(request, evaluation)
+        self.ledger.put_model(run.pipeline, model)
+        mark_new_model(self.ledger, self.store, run.pipeline, model)
         note(self.ledger, run, evaluation=evaluation, finding=evaluation.finding)
         return evaluation
 

@@ -241,7 +241,9 @@ class Ledger(Protocol):
         """(key, version id) → upload id of every version ever judged."""
         ...
 
-    def upload(self, pipeline: str, upload_id: str) -> Upload | None: ...
+    def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
+        """The uploads whose id begins with `prefix`, as each was first seen."""
+        ...
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
         """Takes a known upload out and counts that as work, both or neither. False when it was out already.
@@ -365,7 +367,7 @@ def after_close(state: PipelineState, run: RunRecord, champion: Champion | None)
         update={
             "owner": None,
             "claimed_at": None,
-            "done_seq": max(state.done_seq, run.work_seq),
+            "done_seq": state.done_seq if run.outcome is RunOutcome.ROLLED_BACK else max(state.done_seq, run.work_seq),
             "failures": failures,
             "retry": retry,
             "champion": champion or state.champion,

@@ -20,6 +20,7 @@ from ratchet.domain.errors import StaleRunError
 from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Snapshot, Step, Verdict, claim_of
 from ratchet.domain.ports import Clock, ObjectStore, TrainingJobs
 from ratchet.domain.selection import trained_step, validation_score, with_result
+from ratchet.domain.snapshots import manifest
 
 PARTS = ("train", "validation", "holdout")
 MODEL_FILE = "/output/model.tar.gz"
@@ -195,20 +196,3 @@ class CheckIdempotency:
                 self.ledger.put_step(run.pipeline, trained_step(run, adopted, result, self.clock()))
                 return adopted
         return candidate
-
-
-def manifest(pipeline: str, snapshot_id: str, verdicts: list[Verdict]) -> dict[str, object]:
-    """The snapshot as the preprocess job reads it: uploads in order of precedence, the last one wins."""
-    uploads = [
-        {
-            "upload_id": verdict.upload_id,
-            "verdict_id": verdict.verdict_id,
-            "key": verdict.key,
-            "version_id": verdict.version_id,
-            "accepted_uri": verdict.accepted_uri,
-            "rows": verdict.rows,
-            "precedence": number,
-        }
-        for number, verdict in enumerate(verdicts)
-    ]
-    return {"snapshot_id": snapshot_id, "pipeline": pipeline, "uploads": uploads}

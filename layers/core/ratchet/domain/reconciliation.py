@@ -11,6 +11,7 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.reconcile import ReconcileReport
 from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
 from ratchet.domain import identity
+from ratchet.domain.audit import unjudged
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment, put_back
 from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
@@ -122,17 +123,10 @@ class Reconcile:
 
     def _objects(self, state: PipelineState) -> Iterator[Found]:
         """Object versions no event announced, and those the present data contract has not judged."""
-        if state.definition is None:
-            return
-        known = self.ledger.objects(state.pipeline)
-        judged = {verdict.verdict_id for verdict in self.ledger.verdicts(state.pipeline)}
         ingested = 0
-        for version in self.store.versions(self.data_bucket, f"incoming/{state.pipeline}/"):
-            upload_id = known.get((version.key, version.version_id))
-            if upload_id and identity.verdict_id(upload_id, state.definition.data_hash) in judged:
-                continue
+        for version, seen in unjudged(self.ledger, self.store, self.data_bucket, state):
             since = max(version.modified, state.applied_at or version.modified)
-            if version.key.endswith("/") or not is_due(self.clock() - since, seen=upload_id is not None):
+            if not is_due(self.clock() - since, seen=seen):
                 continue
             self.workflow.start_ingest(object_created(self.data_bucket, version))
             yield "ingested", f"s3://{self.data_bucket}/{version.key}?versionId={version.version_id}"
