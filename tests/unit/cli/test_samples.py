@@ -14,7 +14,7 @@ def rows(upload: bytes) -> list[dict[str, str]]:
 
 def test_traffic_comes_in_24_months_of_hours() -> None:
     months = samples.traffic_months()
-    assert list(months)[0] == "2016-10"
+    assert next(iter(months)) == "2016-10"
     assert list(months)[-1] == "2018-09"
     assert len(months) == 24
     assert sum(len(rows(month)) for month in months.values()) == 17520
