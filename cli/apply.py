@@ -8,20 +8,16 @@ from typing import Annotated
 import typer
 
 from cli.bundles import Bundle, model_bundle, script_bundle, wheel_bundle
+from cli.compiled import holidays_of, require_acceptable, store_definition
 from cli.definition import read_definition
-from cli.preflight import refusals
 from cli.render import console, print_json, waiting
 from cli.run import invoke, start_run
 from cli.stack import JsonOption, Stack
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
-from ratchet.contracts.run import DefinitionRef
-from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition, canonical
-from ratchet.domain.errors import DefinitionInvalidError
-from ratchet.domain.identity import canonical_json, data_hash, definition_id
+from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
 
 _JOBS = REPOSITORY / "jobs"
-_HOLIDAY_YEARS = range(1990, 2041)
 _RETRY_SECONDS = 3600
 
 
@@ -93,7 +89,7 @@ def apply(
 
 def apply_definition(stack: Stack, definition: Definition, code: Code) -> Applied:
     """Stores everything content-addressed, points the ledger at it, and sees to the schedule and the work it means."""
-    _require_acceptable(definition)
+    require_acceptable(definition)
     outputs, ledger = stack.outputs, stack.ledger
     compiled = CompiledDefinition(
         definition=definition,
@@ -104,7 +100,7 @@ def apply_definition(stack: Stack, definition: Definition, code: Code) -> Applie
     for bundle in code.bundles:
         bundle.store(stack.s3, outputs.artifacts_bucket_name)
     before = ledger.pipeline(definition.name)
-    reference = _store(stack, compiled)
+    reference = store_definition(stack, compiled)
     changed = ledger.apply_definition(definition.name, reference)
     _put_schedule(stack, definition)
     contract_changed = before is not None and (
@@ -122,46 +118,6 @@ def apply_definition(stack: Stack, definition: Definition, code: Code) -> Applie
         schedule=definition.retrain.schedule,
         judged_anew=judged_anew,
         run=start_run(stack, definition.name, reason="event") if starts else None,
-    )
-
-
-def holidays_of(definition: Definition) -> dict[str, tuple[str, ...]]:
-    """`{"US": ("1990-01-01", …)}` for every `holiday:` feature: the training container cannot compute them."""
-    places = sorted(name.split(":", 1)[1] for name in definition.features.calendar if name.startswith("holiday:"))
-    return {place: _holiday_dates(place) for place in places}
-
-
-def _holiday_dates(place: str) -> tuple[str, ...]:
-    from holidays import country_holidays  # noqa: PLC0415  a slow import that few commands need
-
-    country, _, part = place.partition("-")
-    try:
-        found = country_holidays(country, subdiv=part or None, years=_HOLIDAY_YEARS)
-    except NotImplementedError as error:
-        raise DefinitionInvalidError(
-            f"features.calendar: no holidays are known for {place}; write a country such as holiday:US, or remove it."
-        ) from error
-    return tuple(sorted(day.isoformat() for day in found))
-
-
-def _require_acceptable(definition: Definition) -> None:
-    if found := refusals(definition):
-        faults = "".join(f"\n  - {fault}" for fault in found)
-        raise DefinitionInvalidError(f"AWS would refuse the definition of {definition.name}. Correct:{faults}")
-
-
-def _store(stack: Stack, compiled: CompiledDefinition) -> DefinitionRef:
-    identity = definition_id(compiled)
-    bucket, key = stack.outputs.artifacts_bucket_name, f"definitions/{compiled.pipeline}/{identity}.json"
-    stack.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(canonical(compiled)).encode())
-    retrain = compiled.definition.retrain
-    return DefinitionRef(
-        definition_id=identity,
-        uri=f"s3://{bucket}/{key}",
-        data_hash=data_hash(compiled.definition.data),
-        settle_seconds=int(retrain.settle.total_seconds()),
-        on_upload=retrain.on_upload,
-        retry_seconds=tuple(int(wait.total_seconds()) for wait in retrain.retry_after),
     )
 
 

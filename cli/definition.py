@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ratchet.domain.definition import Definition
+from ratchet.domain.definition import Definition, canonical
 from ratchet.domain.errors import DefinitionInvalidError
 
 FILENAME = "pipeline.yaml"
@@ -44,15 +44,29 @@ def read_definition(folder: Path, settings: Iterable[str] = ()) -> Definition:
             f"There is no {FILENAME} in {folder}. Name the pipeline's folder, such as pipelines/traffic."
         )
     try:
-        document = _parse(path)
-        for setting in settings:
-            _lay_over(document, setting)
+        document = _laid_over(_parse(path), settings)
+    except DefinitionInvalidError as error:
+        raise DefinitionInvalidError(f"{path}: {error}.") from error
+    return _validated(str(path), document)
+
+
+def derive_definition(definition: Definition, settings: Iterable[str]) -> Definition:
+    """The definition with `a.b=c` settings laid over it; DefinitionInvalidError as for a file."""
+    return _validated(f"The definition of {definition.name} with --set", _laid_over(canonical(definition), settings))
+
+
+def _laid_over(document: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    for setting in settings:
+        _lay_over(document, setting)
+    return document
+
+
+def _validated(name: str, document: dict[str, Any]) -> Definition:
+    try:
         return Definition.model_validate(document)
     except ValidationError as error:
         faults = "".join(f"\n  - {fault}" for fault in _faults(document, error.errors()))
-        raise DefinitionInvalidError(f"{path} is not a valid definition. Correct:{faults}") from error
-    except DefinitionInvalidError as error:
-        raise DefinitionInvalidError(f"{path}: {error}.") from error
+        raise DefinitionInvalidError(f"{name} is not a valid definition. Correct:{faults}") from error
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import apply, demo, deploy, local, predict, run, show, upload, watch
+from cli import apply, audit, demo, deploy, lineage, local, predict, rollback, run, show, upload, watch, withdraw
 from cli.errors import EXPECTED, explain
 from cli.render import errors
 from cli.stack import AWS_STACK, LOCAL_STACK, Choice, Target
@@ -53,7 +53,11 @@ app.command()(run.run)
 app.command()(watch.watch)
 app.command()(show.runs)
 app.command()(show.show)
+app.command()(lineage.lineage)
 app.command()(predict.predict)
+app.command()(withdraw.withdraw)
+app.command()(rollback.rollback)
+app.command()(audit.audit)
 app.command()(demo.demo)
 
 

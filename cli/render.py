@@ -29,6 +29,7 @@ OUTCOME_STYLES = {
     "REJECTED": "yellow",
     "DUPLICATE": "dim",
     "NOTHING_TO_DO": "dim",
+    "ROLLED_BACK": "yellow",
     "FAILED": "bold red",
     "TIMED_OUT": "bold red",
     "ABORTED": "bold red",

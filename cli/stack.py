@@ -17,6 +17,9 @@ from cli.errors import CommandError
 from local.cloud.process import Cloud, CloudSettings
 from local.cloud.settings import REPOSITORY
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
+from ratchet.adapters.s3_store import S3Store
+from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
+from ratchet.adapters.step_functions import StepFunctions
 from ratchet.domain.ledger import Ledger, PipelineState
 
 if TYPE_CHECKING:
@@ -152,6 +155,24 @@ class Stack:
     @cached_property
     def predictions(self) -> "SageMakerRuntimeClient":
         return self.session.client("sagemaker-runtime")
+
+    @cached_property
+    def endpoints(self) -> SageMakerEndpoints:
+        return SageMakerEndpoints(self.session.client("sagemaker"), self.predictions)
+
+    @cached_property
+    def workflow(self) -> StepFunctions:
+        machines = self.outputs.retrain_state_machine_arn, self.outputs.ingest_state_machine_arn
+        return StepFunctions(*machines, client=self.executions)
+
+    @cached_property
+    def store(self) -> S3Store:
+        return S3Store(self.s3)
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever runs the command."""
+        return self.session.client("sts").get_caller_identity()["Arn"]
 
     @cached_property
     def ledger(self) -> Ledger:

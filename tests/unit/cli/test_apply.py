@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.apply import Applied, Code, apply_definition, holidays_of
+from cli.apply import Applied, Code, apply_definition
 from cli.bundles import Bundle
+from cli.compiled import holidays_of
 from cli.definition import read_definition
 from cli.main import app
 from cli.stack import Stack
