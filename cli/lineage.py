@@ -27,7 +27,7 @@ def lineage(
     stack = Stack.connect(context)
     if (found := find_model(stack, target, pipeline)) is not None:
         model = model_lineage(stack.ledger, stack.store, *found)
-        print_json(model) if as_json else console.print(_model_page(model))
+        print_json(model) if as_json else console.print(_model_page(model), crop=False)
         return
     upload = upload_lineage(stack.ledger, stack.store, *find_upload(stack, target, pipeline))
     print_json(upload) if as_json else console.print(_upload_page(upload))
