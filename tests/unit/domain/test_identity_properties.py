@@ -87,8 +87,8 @@ def test_precedence_is_total_also_among_uploads_of_one_second(moments: list[int]
         Verdict(**{**samples.verdict(n).model_dump(), "modified": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)})
         for n, second in enumerate(moments, start=1)
     ]
-    ordered = sorted(seen, key=lambda verdict: verdict.precedence)
-    assert ordered == sorted(seen[::-1], key=lambda verdict: verdict.precedence)
+    orders = [sorted(some, key=lambda verdict: verdict.precedence) for some in (seen, seen[::-1])]
+    assert orders[0] == orders[1]
     assert len({verdict.precedence for verdict in seen}) == len(seen)
 
 
