@@ -9,7 +9,7 @@ BIN := .venv/bin
 ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready
 PATHS := functions layers/core cli local jobs tests benchmarks
 
-.PHONY: demo test setup local-up local-down format lint types clean
+.PHONY: demo test test-slow setup local-up local-down format lint types clean
 
 setup: .venv/.ready $(ENVS)
 
@@ -18,6 +18,9 @@ demo: setup
 
 test: setup lint types
 	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
 
 lint: setup
 	$(BIN)/ruff format --check .

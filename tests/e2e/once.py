@@ -1,0 +1,189 @@
+"""A pipeline whose runs cost a second or two, and what tests of "work is done once" count and break."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cli.apply import Applied, Code, apply_definition
+from cli.definition import read_definition
+from cli.history import state_times
+from cli.run import invoke
+from cli.stack import Stack
+from ratchet.domain.ledger import RunRecord
+from tests.e2e.conftest import Pipeline
+
+T = TypeVar("T")
+FOLDER = Path(__file__).parent / "tiny"
+ROWS = 40
+HOLD = "Hold"
+_UPLOADS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Tiny(Pipeline):
+    """A pipeline of the tiny definition."""
+
+    def apply(self, *settings: str, sample: str = "") -> Applied:
+        definition = read_definition(FOLDER, [f"name={self.name}", *settings])
+        return apply_definition(self.stack, definition, Code.pack())
+
+    def put(self, contents: Sequence[tuple[str, bytes]], at_once: int = _UPLOADS_AT_ONCE) -> None:
+        """Uploads (name, content) pairs; nobody waits for verdicts."""
+
+        def put(file: tuple[str, bytes]) -> None:
+            name, content = file
+            key = f"incoming/{self.name}/{name}"
+            self.stack.s3.put_object(Bucket=self.stack.outputs.data_bucket_name, Key=key, Body=content)
+
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(put, contents))
+
+    def await_objects(self, count: int, timeout: float = 240) -> dict[tuple[str, str], str]:
+        """(key, version) → upload id, once that many object versions are accounted for."""
+        return until(lambda: found if len(found := self.stack.ledger.objects(self.name)) >= count else None, timeout)
+
+    def await_run(self, number: int, timeout: float = 60) -> RunRecord:
+        """The run of that number, once it was claimed."""
+        return until(lambda: self.stack.ledger.run(self.name, f"{self.name}-g{number}"), timeout)
+
+    def await_end(self, number: int, timeout: float = 60) -> RunRecord:
+        """The run of that number, once it is closed."""
+
+        def ended() -> RunRecord | None:
+            run = self.stack.ledger.run(self.name, f"{self.name}-g{number}")
+            return run if run is not None and run.outcome is not None else None
+
+        return until(ended, timeout)
+
+    def snapshot(self, run: RunRecord) -> list[str]:
+        """The upload ids a run trained on, in order of precedence."""
+        assert run.plan is not None
+        assert run.plan.snapshot_id is not None
+        snapshot = self.stack.ledger.snapshot(self.name, run.plan.snapshot_id)
+        assert snapshot is not None
+        bucket, _, key = snapshot.manifest_uri.removeprefix("s3://").partition("/")
+        manifest = json.loads(self.stack.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return [upload["upload_id"] for upload in manifest["uploads"]]
+
+    def jobs(self) -> "Jobs":
+        """What SageMaker and Glue did for this pipeline."""
+        sagemaker, glue = self.stack.session.client("sagemaker"), self.stack.session.client("glue")
+        named = f"{self.stack.outputs.resource_prefix}-{self.name}-g"
+        training = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=named)
+        transform = sagemaker.get_paginator("list_transform_jobs").paginate(NameContains=named)
+        output = f"/steps/{self.name}/"
+        return Jobs(
+            [job["TrainingJobStatus"] for page in training for job in page["TrainingJobSummaries"]],
+            [job["TransformJobStatus"] for page in transform for job in page["TransformJobSummaries"]],
+            [
+                run["JobRunState"]
+                for run in glue.get_job_runs(JobName=preprocess_job(self.stack))["JobRuns"]
+                if output in run["Arguments"]["--output"]
+            ],
+        )
+
+    @property
+    def serving_config(self) -> str | None:
+        """The configuration that the endpoint serves with; None while there is no endpoint, or it is changing."""
+        found = self.stack.session.client("sagemaker").list_endpoints(NameContains=self.stack.endpoint_name(self.name))
+        names = [endpoint["EndpointName"] for endpoint in found["Endpoints"]]
+        if self.stack.endpoint_name(self.name) not in names:
+            return None
+        endpoint = self.stack.session.client("sagemaker").describe_endpoint(
+            EndpointName=self.stack.endpoint_name(self.name)
+        )
+        return endpoint["EndpointConfigName"] if endpoint["EndpointStatus"] == "InService" else None
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Statuses of a pipeline's jobs."""
+
+    training: list[str]
+    transform: list[str]
+    preprocess: list[str]
+
+    @property
+    def running(self) -> list[str]:
+        return [
+            status
+            for status in (*self.training, *self.transform, *self.preprocess)
+            if status in ("InProgress", "Stopping", "STARTING", "RUNNING", "STOPPING", "WAITING")
+        ]
+
+
+def points(number: int, rows: int = ROWS) -> bytes:
+    """The content of a file of its own: no other number has the same rows."""
+    draw = random.Random(number)  # noqa: S311
+    lines = [f"{number * rows + row},{row},{2 * row + draw.random():.4f}" for row in range(rows)]
+    return "\n".join(["id,x,y", *lines, ""]).encode()
+
+
+def files(numbers: Iterable[int]) -> list[tuple[str, bytes]]:
+    """Files to upload, each with content of its own."""
+    return [(f"{number}.csv", points(number)) for number in numbers]
+
+
+def until(probe: Callable[[], T | None], timeout: float = 60, interval: float = 0.05) -> T:
+    """The probe's first value that is not None; AssertionError when none comes in time."""
+    deadline = time.monotonic() + timeout
+    while (value := probe()) is None:
+        assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain"
+        time.sleep(interval)
+    return value
+
+
+def reconcile(stack: Stack) -> Any:
+    """What the schedule does every five minutes."""
+    return invoke(stack, stack.outputs.reconcile_function_name, {})
+
+
+def preprocess_job(stack: Stack) -> str:
+    """The Glue job's name."""
+    described = stack.session.client("cloudformation").describe_stack_resource(
+        StackName=stack.name, LogicalResourceId="PreprocessJob"
+    )
+    return described["StackResourceDetail"]["PhysicalResourceId"]
+
+
+@contextmanager
+def holding_before(stack: Stack, state: str) -> Iterator[None]:
+    """Executions that start meanwhile wait for an hour before they enter a state of the retrain workflow."""
+    arn = stack.outputs.retrain_state_machine_arn
+    definition = stack.executions.describe_state_machine(stateMachineArn=arn)["definition"]
+    stack.executions.update_state_machine(stateMachineArn=arn, definition=held(definition, state))
+    try:
+        yield
+    finally:
+        stack.executions.update_state_machine(stateMachineArn=arn, definition=definition)
+
+
+def held(definition: str, state: str) -> str:
+    """The definition with a Wait before a state: everything that led to the state leads to the Wait."""
+    document: dict[str, Any] = json.loads(definition)
+    states = document["States"]
+    if document["StartAt"] == state:
+        document["StartAt"] = HOLD
+    for one in states.values():
+        for place in (one, *one.get("Choices", ()), *one.get("Catch", ())):
+            for field in ("Next", "Default"):
+                if place.get(field) == state:
+                    place[field] = HOLD
+    states[HOLD] = {"Type": "Wait", "Seconds": 3600, "Next": state}
+    return json.dumps(document)
+
+
+def await_state(stack: Stack, execution_arn: str, state: str, timeout: float = 60) -> None:
+    """Returns once an execution has entered a state."""
+
+    def entered() -> bool | None:
+        pages = stack.executions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+        return state in {seen.name for seen in state_times(e for page in pages for e in page["events"])} or None
+
+    until(entered, timeout, 0.02)
