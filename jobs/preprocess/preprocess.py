@@ -107,15 +107,14 @@ def latest_rows(accepted: Frame, precedence: Frame, data: Json) -> Frame:
 
 def usable_rows(engine: Engine, rows: Frame, data: Json) -> Frame:
     """Rows that have a target, and a time inside the window if the pipeline has a timestamp; NaN becomes null."""
-    rows = rows.filter(~nw.col(data["target"]).is_null())
+    finite = [nw.when(nw.col(name).is_finite()).then(nw.col(name)).alias(name) for name in names_of(data, "number")]
+    rows = (rows.with_columns(*finite) if finite else rows).filter(~nw.col(data["target"]).is_null())
     if data["timestamp"]:
         rows = rows.filter(~nw.col("ratchet_time").is_null())
         if data["window"]:
             end = engine.rows(rows.select(nw.col("ratchet_time").max()))[0]["ratchet_time"]
             rows = rows.filter(nw.col("ratchet_time") > (end or 0) - microseconds(data["window"]))
-    numbers = names_of(data, "number")
-    finite = [nw.when(nw.col(name).is_finite()).then(nw.col(name)).alias(name) for name in numbers]
-    return rows.with_columns(*finite) if finite else rows
+    return rows
 
 
 def with_parts(engine: Engine, rows: Frame, data: Json, gate: Json) -> Frame:

@@ -172,6 +172,13 @@ def test_rows_without_a_target_teach_nothing(hourly: Hourly) -> None:
     assert job.run()["rows"]["holdout"] == 24
 
 
+def test_a_target_that_is_no_number_is_no_target(hourly: Hourly) -> None:
+    job = hourly(target="level")
+    job.upload(*hours(10, level=1.5), {"at": START + timedelta(days=9, minutes=30), "level": float("nan")})
+    assert job.run()["rows"]["holdout"] == 24
+    assert {line["actual"] for line in job.holdout()} == {1.5}
+
+
 def test_the_profile_describes_what_the_model_was_fitted_on(hourly: Hourly) -> None:
     job = hourly()
     job.upload(*hours(9, note="dry", level=0.5), *hours(10, start=9, note="holdout"))
