@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from unittest.mock import patch
 
 import boto3
@@ -21,34 +21,18 @@ from moto import mock_aws
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
-from ratchet.contracts.run import DeploymentResult, Evaluation, Run, RunOutcome, TaskError
-from ratchet.domain.errors import DependencyBusyError, StaleRunError
+from ratchet.contracts.run import Run, RunOutcome
 from ratchet.domain.identity import run_id
 from ratchet.domain.ledger import Ledger, PipelineState, RunRecord
 from ratchet.domain.ports import ExecutionStatus
 from tests.template.reading import template
 from tests.unit import samples
+from tests.unit.execution import Execution, busy, finish_endpoint
 from tests.unit.interleaving import Actor, Gated, every_order
 from tests.unit.world import ENDPOINT, World
 
-T = TypeVar("T")
 P = "traffic"
 READS = frozenset({"get_item", "get_paginator", "batch_get_item"})  # of DynamoDB
-PROMOTED = Evaluation(
-    outcome="PROMOTE",
-    metric="forecast_accuracy",
-    candidate=0.95,
-    champion=None,
-    naive=0.8,
-    threshold=0.9,
-    sentence="the candidate is promoted",
-    finding=None,
-    decision_uri=f"s3://{samples.ARTIFACTS}/runs/traffic/decision.json",
-)
-
-
-class ExecutionStoppedError(Exception):
-    """StopExecution took effect: the state under way ends, no other one begins."""
 
 
 @contextmanager
@@ -177,78 +161,12 @@ class Stage:
         live = self.world.endpoints.live.get(ENDPOINT)
         assert (live.config_name if live else None) == (state.champion.endpoint_config_name if state.champion else None)
         answered = [run for run in runs if run.outcome in (RunOutcome.DEPLOYED, RunOutcome.NOTHING_TO_DO)]
+        assert state.retry is None, "a retry that is due was not started"
         if self.accepted and not state.failures:
             assert not state.behind
             assert answered
             assert answered[-1].plan
             assert answered[-1].plan.uploads == self.accepted
-
-
-class Execution:
-    """The retrain workflow as Step Functions plays it; jobs end at once."""
-
-    def __init__(self, world: World, run: Run) -> None:
-        self.world, self.run = world, run
-
-    def __call__(self) -> None:
-        try:
-            self._work()
-        except ExecutionStoppedError:
-            return
-        except Exception as error:  # noqa: BLE001  Catch: States.ALL
-            self._fail(error)
-        finally:
-            self.world.workflow.statuses[self.world.arn(self.run)] = ExecutionStatus.ENDED
-
-    def _work(self) -> None:
-        world, run = self.world, self.run
-        plan = self._state(lambda: world.plan(run))
-        if plan.outcome == "NOTHING_TO_DO":
-            return
-        assert plan.preprocess is not None
-        if not plan.preprocess.known:
-            world.preprocess(plan, rows=[])
-        trained = world.train(plan)
-        selection = self._state(lambda: world.select(run, plan, trained))
-        self._state(lambda: world.deploy(run, selection))
-        finish_endpoint(world)
-        busy(lambda: world.resume_deployment(ENDPOINT))
-        deployed = DeploymentResult(endpoint_name=ENDPOINT, endpoint_config_name=selection.model_name, seconds=90)
-        found = {"plan": plan, "selection": selection, "evaluation": PROMOTED, "deployment": deployed}
-        self._state(lambda: world.close(run, RunOutcome.DEPLOYED, **found))
-
-    def _fail(self, error: Exception) -> None:
-        said = TaskError(error=type(error).__name__, cause=str(error))
-        try:
-            self._state(lambda: self.world.close(self.run, RunOutcome.FAILED, error=said))
-        except (StaleRunError, ExecutionStoppedError):
-            return  # Run Not Closed
-
-    def _state(self, task: Callable[[], T]) -> T:
-        if self.world.workflow.status(self.world.arn(self.run)) is ExecutionStatus.ENDED:
-            raise ExecutionStoppedError
-
-        def attempt() -> T:
-            finish_endpoint(self.world)
-            return task()
-
-        return busy(attempt)
-
-
-def busy(task: Callable[[], T], attempts: int = 20) -> T:
-    """Retry of the workflows: DependencyBusyError."""
-    for _ in range(attempts):
-        try:
-            return task()
-        except DependencyBusyError as error:
-            last = error
-    raise last
-
-
-def finish_endpoint(world: World) -> None:
-    live = world.endpoints.live.get(ENDPOINT)
-    if live is not None and live.status in ("Creating", "Updating"):
-        world.endpoints.finish(ENDPOINT)
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
