@@ -1,6 +1,7 @@
 """The doorway: what every handler gets without asking."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -109,3 +110,9 @@ def test_outcomes_are_counted_by_pipeline(capsys: pytest.CaptureFixture[str]) ->
     counted = next(blob for blob in blobs if "RunStarted" in blob)
     assert (counted["pipeline"], counted["RunStarted"]) == ("traffic", [1.0])
     assert counted["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Ratchet"
+
+
+@pytest.mark.parametrize("library", ["botocore.credentials", "aws_xray_sdk.core.patcher"])
+def test_a_cold_start_logs_none_of_the_libraries_footsteps(library: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):  # of the root logger, as Lambda sets it
+        assert not logging.getLogger(library).isEnabledFor(logging.INFO)

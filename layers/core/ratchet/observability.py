@@ -1,5 +1,6 @@
 """Logs, traces and metrics, and the one way a function is entered."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
@@ -20,6 +21,10 @@ metrics = Metrics(namespace=_NAMESPACE)
 
 # Not every invocation has an outcome to count, and the warning would be a line in every log.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
+
+# Lambda's root logger is at INFO: without this every cold start logs how credentials and patches were found.
+for _library in ("botocore", "aws_xray_sdk"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 _KEYS = ("pipeline", "run_id", "reason", "execution_arn")
 
