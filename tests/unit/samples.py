@@ -92,7 +92,6 @@ def verdict(number: int, outcome: str = "ACCEPTED", data_hash: str | None = None
             "outcome": outcome,
             "key": seen.key,
             "version_id": seen.version_id,
-            "modified": seen.modified,
             "judged_at": NOW,
             "rows": 10 * number,
             "accepted_uri": f"s3://{DATA}/accepted/traffic/{verdict_id}.parquet",

@@ -32,6 +32,7 @@ def test_more_verdicts_than_fit_a_page_are_all_read(dynamodb_ledger: DynamoDbLed
     dynamodb_ledger.apply_definition(P, samples.definition_ref())
     padding = "s3://bucket/" + "x" * 40_000
     for number in range(1, 41):  # 1.6 MB: a page ends at 1 MB
+        dynamodb_ledger.record_object(P, samples.upload(number))
         dynamodb_ledger.accept(P, samples.verdict(number).model_copy(update={"report_uri": padding}))
     accepted = dynamodb_ledger.accepted(P, samples.definition_ref().data_hash)
     assert [verdict.rows for verdict in accepted] == [10 * number for number in range(1, 41)]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import RunOutcome, RunPlan
-from ratchet.domain.errors import PipelineUnknownError, StaleRunError
-from ratchet.domain.ledger import Claim, Ledger, Model, RunRecord, Snapshot, Step
+from ratchet.domain.errors import PipelineUnknownError, StaleRunError, UploadUnknownError
+from ratchet.domain.ledger import Claim, Ledger, Model, RunRecord, Snapshot, Step, Upload
 from tests.unit import samples
 
 P = "traffic"
@@ -38,6 +39,7 @@ def test_an_unknown_pipeline_is_none_and_takes_neither_work_nor_claims(ledger: L
     assert ledger.pipelines() == []
     with pytest.raises(PipelineUnknownError, match="ratchet apply"):
         ledger.claim(P, "manual", True, samples.execution_arn, samples.NOW)
+    ledger.record_object(P, samples.upload(1))
     with pytest.raises(PipelineUnknownError, match="ratchet apply"):
         ledger.accept(P, samples.verdict(1))
     assert ledger.verdict(P, samples.verdict(1).verdict_id) is None
@@ -60,16 +62,76 @@ def test_pipelines_are_listed_by_name(ledger: Ledger) -> None:
     assert [state.pipeline for state in ledger.pipelines()] == ["flights", "traffic", "weather"]
 
 
-def test_an_upload_keeps_the_precedence_it_was_first_seen_with(applied: Ledger) -> None:
-    first = samples.upload(1)
-    copy = first.model_copy(update={"key": "incoming/traffic/copy of ü+1.csv", "modified": samples.NOW, "size": 7})
-    assert applied.record_object(P, first) == first
-    assert applied.record_object(P, copy) == first
-    assert applied.record_object(P, first) == first
-    assert applied.objects(P) == {
-        (first.key, first.version_id): first.upload_id,
-        (copy.key, copy.version_id): first.upload_id,
-    }
+def version(number: int, minutes: int, name: str = "copy of ü+1.csv", version_id: str = "v0") -> Upload:
+    """The bytes of an upload as another object version holds them, so many minutes older."""
+    moment = samples.upload(number).modified - timedelta(minutes=minutes)
+    other = {"key": f"incoming/traffic/{name}", "version_id": version_id, "modified": moment}
+    return samples.upload(number).model_copy(update=other)
+
+
+def work_seq(ledger: Ledger) -> int:
+    state = ledger.pipeline(P)
+    assert state is not None
+    return state.work_seq
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_an_upload_has_the_precedence_of_its_oldest_version(applied: Ledger, order: tuple[int, ...]) -> None:
+    first, later = samples.upload(1), version(1, -5)
+    same_second = first.model_copy(update={"version_id": "v2"})
+    versions = [first, same_second, later]
+    for place in order:
+        applied.record_object(P, versions[place])
+    assert applied.record_object(P, later) == first
+    assert applied.uploads(P) == [first]
+    assert applied.objects(P) == {(seen.key, seen.version_id): first.upload_id for seen in versions}
+    assert work_seq(applied) == 1
+
+
+def test_an_older_version_of_an_accepted_upload_is_work_and_changes_the_order(applied: Ledger) -> None:
+    for number in (1, 2):
+        applied.record_object(P, samples.upload(number))
+        applied.accept(P, samples.verdict(number))
+    assert work_seq(applied) == 3
+    older = version(2, 60)
+    assert applied.record_object(P, older) == older
+    assert work_seq(applied) == 4
+    held = applied.accepted(P, samples.definition_ref().data_hash)
+    assert [(v.rows, v.key, v.version_id) for v in held] == [
+        (20, older.key, older.version_id),
+        (10, samples.upload(1).key, samples.upload(1).version_id),
+    ]
+    for seen in (older, version(2, 30), samples.upload(2)):
+        assert applied.record_object(P, seen) == older
+    assert work_seq(applied) == 4
+
+
+def test_an_older_version_of_what_was_not_accepted_is_no_work(ledger: Ledger) -> None:
+    ledger.record_object(P, samples.upload(1))
+    ledger.record_object(P, version(1, 60))
+    assert ledger.pipeline(P) is None
+    ledger.apply_definition(P, samples.definition_ref())
+    ledger.reject(P, samples.verdict(1, "REJECTED"))
+    assert ledger.record_object(P, version(1, 90)) == version(1, 90)
+    assert work_seq(ledger) == 1
+
+
+def test_an_accept_after_an_older_version_has_its_precedence(applied: Ledger) -> None:
+    for number in (1, 2):
+        applied.record_object(P, samples.upload(number))
+    applied.record_object(P, version(2, 60))
+    for number in (1, 2):
+        applied.accept(P, samples.verdict(number))  # under the key and version that were judged
+    held = applied.accepted(P, samples.definition_ref().data_hash)
+    assert [(v.rows, v.key) for v in held] == [(20, version(2, 60).key), (10, samples.upload(1).key)]
+
+
+def test_only_an_upload_that_was_recorded_is_accepted(applied: Ledger) -> None:
+    with pytest.raises(UploadUnknownError, match="never saw"):
+        applied.accept(P, samples.verdict(1))
+    assert work_seq(applied) == 1
+    assert applied.verdicts(P) == []
+    assert applied.uploads(P) == []
 
 
 def test_the_longest_key_s3_allows_can_be_recorded(applied: Ledger) -> None:
@@ -80,6 +142,7 @@ def test_the_longest_key_s3_allows_can_be_recorded(applied: Ledger) -> None:
 
 def test_accepting_counts_work_once(applied: Ledger) -> None:
     verdict = samples.verdict(1)
+    applied.record_object(P, samples.upload(1))
     assert applied.accept(P, verdict)
     assert not applied.accept(P, verdict)
     state = applied.pipeline(P)
@@ -101,6 +164,8 @@ def test_rejecting_counts_no_work(applied: Ledger) -> None:
 
 
 def test_accepted_uploads_come_in_precedence_order_under_one_contract_only(applied: Ledger) -> None:
+    for number in (3, 1, 2, 4, 5):
+        applied.record_object(P, samples.upload(number))
     for number in (3, 1, 2):
         applied.accept(P, samples.verdict(number))
     applied.reject(P, samples.verdict(4, "REJECTED"))
@@ -151,6 +216,7 @@ def test_releasing_a_claim_that_is_gone_touches_nothing(applied: Ledger) -> None
 
 def test_closing_releases_records_and_answers_for_the_work_seen(applied: Ledger) -> None:
     claim, run = claim_run(applied)
+    applied.record_object(P, samples.upload(1))
     applied.accept(P, samples.verdict(1))
     closed = ended(run, RunOutcome.DEPLOYED)
     applied.begin_deployment(claim, samples.deployment())

@@ -40,6 +40,7 @@ class Protocol(RuleBasedStateMachine):
             assert not self.ledger.accept(P, samples.verdict(self.accepted))
             return
         self.accepted += 1
+        self.ledger.record_object(P, samples.upload(self.accepted))
         assert self.ledger.accept(P, samples.verdict(self.accepted))
 
     @rule(forced=st.booleans())

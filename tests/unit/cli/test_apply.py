@@ -41,7 +41,6 @@ def upload_accepted(stack: Stack) -> None:
         outcome="ACCEPTED",
         key=seen.key,
         version_id="v1",
-        modified=NOW,
         judged_at=NOW,
     )
     assert stack.ledger.accept("traffic", verdict)

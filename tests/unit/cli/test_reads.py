@@ -141,7 +141,6 @@ def judge(stack: Stack, file: Path, outcome: str, finding: Finding | None) -> No
         outcome=outcome,  # type: ignore[arg-type]
         key="incoming/traffic/a.csv",
         version_id="v1",
-        modified=NOW,
         judged_at=NOW,
         rows=7,
         bad_rows=1,

@@ -51,6 +51,11 @@ class Cloud:
                 self.world.start_run(StartRunRequest(pipeline=P, reason="upload"))
             waiting = len(self.world.workflow.started) - self._executed
             begins.extend([at + SETTLE] * (waiting - len(begins)))
+        self._drain()
+        self.world.reconcile()  # a copy that overtook an older one changes the order without asking for a run
+        self._drain()
+
+    def _drain(self) -> None:
         while self._executed < len(self.world.workflow.started):
             self._execute()
 
@@ -94,7 +99,8 @@ class Cloud:
         return {
             "objects": ledger.objects(P),
             "verdicts": {verdict.verdict_id: verdict.outcome for verdict in ledger.verdicts(P)},
-            "precedence": [(verdict.upload_id, verdict.modified) for verdict in ledger.accepted(P, contract)],
+            "uploads": ledger.uploads(P),
+            "precedence": [(held.upload_id, held.key, held.version_id) for held in ledger.accepted(P, contract)],
             "owner": state.owner,
             "behind": state.behind,
             "snapshot": champion.plan.snapshot_id,
@@ -113,12 +119,9 @@ def test_disorder_changes_nothing(seed: int) -> None:
     assert played(Chaos(seed=seed, duplicates=0.5, delay=15), 0) == played(Chaos(), 0)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="precedence is that of the version seen first, which is not the oldest when events overtake"
-)
-def test_disorder_of_copies_changes_nothing() -> None:
-    wanted = played(Chaos(), RESENT)
-    assert all(played(Chaos(seed=seed, duplicates=0.5, delay=40), RESENT) == wanted for seed in SEEDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_disorder_of_copies_changes_nothing(seed: int) -> None:
+    assert played(Chaos(seed=seed, duplicates=0.5, delay=40), RESENT) == played(Chaos(), RESENT)
 
 
 def test_the_chaos_is_one() -> None:

@@ -17,7 +17,7 @@ from cli.definition import read_definition
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.domain import identity
 from ratchet.domain.definition import CompiledDefinition
-from ratchet.domain.ledger import Verdict
+from ratchet.domain.ledger import Upload
 from tests.unit import samples
 
 CONTENT = st.binary(max_size=2_000)
@@ -70,6 +70,7 @@ def test_the_order_of_delivery_never_matters(count: int, seed: random.Random, do
         ledger = MemoryLedger()
         ledger.apply_definition("traffic", samples.definition_ref())
         for number in order:
+            ledger.record_object("traffic", samples.upload(number))
             ledger.accept("traffic", samples.verdict(number))
         held = ledger.accepted("traffic", samples.definition_ref().data_hash)
         return identity.snapshot_id([v.verdict_id for v in held]), [v.rows // 10 for v in held]
@@ -84,12 +85,35 @@ def test_the_order_of_delivery_never_matters(count: int, seed: random.Random, do
 @given(moments=st.lists(st.integers(0, 3), min_size=2, max_size=8))
 def test_precedence_is_total_also_among_uploads_of_one_second(moments: list[int]) -> None:
     seen = [
-        Verdict(**{**samples.verdict(n).model_dump(), "modified": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)})
+        samples.upload(n).model_copy(update={"modified": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)})
         for n, second in enumerate(moments, start=1)
     ]
-    orders = [sorted(some, key=lambda verdict: verdict.precedence) for some in (seen, seen[::-1])]
+    orders = [sorted(some, key=lambda upload: upload.precedence) for some in (seen, seen[::-1])]
     assert orders[0] == orders[1]
-    assert len({verdict.precedence for verdict in seen}) == len(seen)
+    assert len({upload.precedence for upload in seen}) == len(seen)
+
+
+@given(
+    versions=st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=6, unique=True),
+    seed=st.randoms(use_true_random=False),
+)
+def test_of_versions_of_the_same_bytes_the_oldest_is_kept_in_any_order(
+    versions: list[tuple[int, str]], seed: random.Random
+) -> None:
+    """Also of versions of one second, on which the key decides."""
+
+    def kept(order: list[tuple[int, str]]) -> Upload:
+        ledger = MemoryLedger()
+        for second, name in order:
+            older = {"modified": samples.NOW + timedelta(seconds=second), "version_id": f"v{second}"}
+            ledger.record_object("traffic", samples.upload(1, name).model_copy(update=older))
+        (upload,) = ledger.uploads("traffic")
+        return upload
+
+    shuffled = list(versions)
+    seed.shuffle(shuffled)
+    assert kept(shuffled) == kept(versions)
+    assert kept(versions).key == min(versions)[1]
 
 
 @given(bad=st.floats(0, 1, allow_nan=False), rows=st.integers(1, 10_000), upload=st.binary(max_size=50))

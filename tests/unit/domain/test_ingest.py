@@ -140,14 +140,28 @@ def test_of_two_attempts_at_once_one_verdict_counts(world: World) -> None:
     event = world.upload(GOOD)
     other = world.upload(GOOD, "incoming/traffic/copy.csv")
 
+    outcomes = []
+
     def meanwhile(file: Path, data: DataSection, upload_id: str) -> Judgement:
         if not world.validated:
-            world.judge_upload(event)
+            outcomes.append(world.judge_upload(event).outcome)
         return world._count(file, data, upload_id)
 
     before = world.work()
     racing = JudgeUpload(world.ledger, world.store, meanwhile, lambda: samples.NOW + timedelta(minutes=1))
-    assert racing(other).outcome == "ACCEPTED"
+    outcomes.append(racing(other).outcome)
+    assert outcomes == ["ACCEPTED", "DUPLICATE"]
+    assert world.work() == before + 1
+
+
+def test_a_copy_whose_event_overtook_the_older_versions_event_gives_way_to_it(world: World) -> None:
+    older, newer = world.upload(GOOD), world.upload(GOOD, "incoming/traffic/copy.csv")
+    assert world.judge_upload(newer).outcome == "ACCEPTED"
+    before = world.work()
+    assert world.judge_upload(older).outcome == "DUPLICATE"
+    assert world.work() == before + 1
+    assert [upload.key for upload in world.ledger.uploads("traffic")] == ["incoming/traffic/march.csv"]
+    assert (world.judge_upload(newer).outcome, world.judge_upload(older).outcome) == ("ACCEPTED", "DUPLICATE")
     assert world.work() == before + 1
 
 

@@ -34,6 +34,7 @@ from ratchet.domain.ledger import (
     after_close,
     can_claim,
     champion_change,
+    in_precedence,
     new_run,
 )
 
@@ -105,13 +106,10 @@ class DynamoDbLedger:
         return True
 
     def record_object(self, pipeline: str, seen: Upload) -> Upload:
+        oldest = self._record_upload(pipeline, seen)
+        # Last: a version that is mapped is not looked at again, should this attempt die between the two.
         self._put(pipeline, _object_sk(seen.key, seen.version_id), _plain(seen))
-        try:
-            self._put(pipeline, f"UPLOAD#{seen.upload_id}", _plain(seen), _ABSENT)
-        except ConditionFailedError:
-            stored = self._get(pipeline, f"UPLOAD#{seen.upload_id}", Upload)
-            return stored or seen
-        return seen
+        return oldest
 
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
         seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
@@ -121,16 +119,15 @@ class DynamoDbLedger:
         return [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", f"UPLOAD#{prefix}")]
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
-        known = self._check(pipeline, f"UPLOAD#{withdrawal.upload_id}", "attribute_exists(PK)")
+        known = self._check(pipeline, _upload_sk(withdrawal.upload_id), "attribute_exists(PK)")
         record = self._putting(pipeline, f"WITHDRAWN#{withdrawal.upload_id}", _plain(withdrawal), _ABSENT)
-        work = self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
         try:
-            self._transact(known, record, work)
+            self._transact(known, record, self._work(pipeline))
         except ConditionFailedError as error:
             if 2 in error.failed:
                 raise _unknown(pipeline) from error
             if 0 in error.failed:
-                raise UploadUnknownError(f"pipeline {pipeline} never saw upload {withdrawal.upload_id}") from error
+                raise _unseen(pipeline, withdrawal.upload_id) from error
             return False
         return True
 
@@ -146,13 +143,17 @@ class DynamoDbLedger:
 
     def accept(self, pipeline: str, verdict: Verdict) -> bool:
         record = self._putting(pipeline, f"VERDICT#{verdict.verdict_id}", _plain(verdict), _ABSENT)
-        work = self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
+        # Marked, so that an older version of the upload knows in its own condition whether it is work.
+        upload = _upload_sk(verdict.upload_id)
+        mark = self._updating(pipeline, upload, "SET #accepted = :yes", "attribute_exists(PK)", {"yes": True})
         try:
-            self._transact(record, work)
+            self._transact(record, self._work(pipeline), mark)
         except ConditionFailedError as error:
+            if 1 in error.failed:
+                raise _unknown(pipeline) from error
             if 0 in error.failed:
                 return False
-            raise _unknown(pipeline) from error
+            raise _unseen(pipeline, verdict.upload_id) from error
         return True
 
     def reject(self, pipeline: str, verdict: Verdict) -> bool:
@@ -166,7 +167,8 @@ class DynamoDbLedger:
         withdrawn = {withdrawal.upload_id for withdrawal in self.withdrawals(pipeline)}
         fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
         kept = [v for v in fitting if v.upload_id not in withdrawn]
-        return sorted(kept, key=lambda verdict: verdict.precedence)
+        # The uploads last: each verdict's is there by now, and an older version that comes later is work.
+        return in_precedence(kept, self.uploads(pipeline))
 
     def claim(
         self,
@@ -322,6 +324,35 @@ class DynamoDbLedger:
             raise self._stale(claim) from error
         return left
 
+    def _record_upload(self, pipeline: str, seen: Upload) -> Upload:
+        with suppress(ConditionFailedError):
+            self._put(pipeline, _upload_sk(seen.upload_id), _plain(seen), _ABSENT)
+            return seen
+        while (item := self._item(pipeline, _upload_sk(seen.upload_id))) is not None:
+            stored = _record(item, Upload)
+            if seen.age >= stored.age:
+                return stored
+            with suppress(ConditionFailedError):  # another version or a verdict came between: look again
+                self._replace_version(pipeline, stored, seen, accepted="accepted" in item)
+                return seen
+        return seen
+
+    def _replace_version(self, pipeline: str, stored: Upload, older: Upload, *, accepted: bool) -> None:
+        """The upload's place in snapshots changes with its version, which is work once it was accepted."""
+        replace = self._updating(
+            pipeline,
+            _upload_sk(stored.upload_id),
+            "SET #key = :key, #version_id = :version_id, #modified = :modified",
+            "#key = :known_key AND #version_id = :known_version"
+            f" AND {'attribute_exists' if accepted else 'attribute_not_exists'}(#accepted)",
+            {
+                "known_key": stored.key,
+                "known_version": stored.version_id,
+                **{name: _plain(older)[name] for name in ("key", "version_id", "modified")},
+            },
+        )
+        self._transact(replace, *([self._work(pipeline)] if accepted else []))
+
     def _take(self, state: PipelineState, run: RunRecord, retry_of: int | None) -> None:
         condition = "attribute_not_exists(#owner) AND #fence = :seen"
         retry = {} if retry_of is None else {"retry_of": retry_of}
@@ -392,11 +423,19 @@ class DynamoDbLedger:
         put = {"TableName": self._table, "Item": {**_key(pipeline, sort), **_item_of(item)}}
         return {"Put": {**put, "ConditionExpression": condition} if condition else put}
 
+    def _work(self, pipeline: str) -> dict[str, Any]:
+        return self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
+
     def _update(self, pipeline: str, expression: str, condition: str, **values: object) -> dict[str, Any]:
+        return self._updating(pipeline, _STATE, expression, condition, values)
+
+    def _updating(
+        self, pipeline: str, sort: str, expression: str, condition: str, values: dict[str, Any]
+    ) -> dict[str, Any]:
         return {
             "Update": {
                 "TableName": self._table,
-                "Key": _key(pipeline, _STATE),
+                "Key": _key(pipeline, sort),
                 "UpdateExpression": expression,
                 "ConditionExpression": condition,
                 "ExpressionAttributeNames": _names(expression + condition),
@@ -438,6 +477,10 @@ def _unknown(pipeline: str) -> PipelineUnknownError:
     return PipelineUnknownError(f"no definition was applied for pipeline {pipeline!r}; run `ratchet apply`")
 
 
+def _unseen(pipeline: str, upload_id: str) -> UploadUnknownError:
+    return UploadUnknownError(f"pipeline {pipeline} never saw upload {upload_id}")
+
+
 def _key(pipeline: str, sort: str) -> dict[str, Any]:
     return {"PK": {"S": f"PIPELINE#{pipeline}"}, "SK": {"S": sort}}
 
@@ -446,6 +489,10 @@ def _object_sk(key: str, version_id: str) -> str:
     if len(key.encode()) > _LONGEST_KEY:
         key = hashlib.sha256(key.encode()).hexdigest()
     return f"OBJECT#{key}#{version_id}"
+
+
+def _upload_sk(upload_id: str) -> str:
+    return f"UPLOAD#{upload_id}"
 
 
 def _names(expressions: str) -> dict[str, str]:

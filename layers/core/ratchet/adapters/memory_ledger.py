@@ -23,6 +23,7 @@ from ratchet.domain.ledger import (
     after_close,
     can_claim,
     champion_change,
+    in_precedence,
     new_run,
 )
 
@@ -63,7 +64,14 @@ class MemoryLedger:
     def record_object(self, pipeline: str, seen: Upload) -> Upload:
         with self._lock:
             self._objects.setdefault(pipeline, {})[seen.key, seen.version_id] = seen.upload_id
-            return self._uploads.setdefault((pipeline, seen.upload_id), seen)
+            stored = self._uploads.setdefault((pipeline, seen.upload_id), seen)
+            if seen.age >= stored.age:
+                return stored
+            self._uploads[pipeline, seen.upload_id] = seen
+            if any(v.upload_id == seen.upload_id and v.outcome == "ACCEPTED" for v in self.verdicts(pipeline)):
+                state = self._known(pipeline)
+                self._change(state, work_seq=state.work_seq + 1)
+            return seen
 
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
         with self._lock:
@@ -100,6 +108,8 @@ class MemoryLedger:
     def accept(self, pipeline: str, verdict: Verdict) -> bool:
         with self._lock:
             state = self._known(pipeline)
+            if (pipeline, verdict.upload_id) not in self._uploads:
+                raise UploadUnknownError(f"pipeline {pipeline} never saw upload {verdict.upload_id}")
             if not self.reject(pipeline, verdict):
                 return False
             self._change(state, work_seq=state.work_seq + 1)
@@ -117,7 +127,7 @@ class MemoryLedger:
             withdrawn = self._withdrawals.get(pipeline, {})
             fitting = [v for v in self.verdicts(pipeline) if v.outcome == "ACCEPTED" and v.data_hash == data_hash]
             kept = [v for v in fitting if v.upload_id not in withdrawn]
-        return sorted(kept, key=lambda verdict: verdict.precedence)
+            return in_precedence(kept, self.uploads(pipeline))
 
     def claim(
         self,

@@ -57,12 +57,12 @@ class JudgeUpload:
         self, bucket: str, state: PipelineState, definition: DefinitionRef, seen: Upload, file: Path
     ) -> ValidateDataResult:
         pipeline = state.pipeline
-        first = self.ledger.record_object(pipeline, seen)
-        known = self.ledger.verdict(pipeline, verdict_id(first.upload_id, definition.data_hash))
+        oldest = self.ledger.record_object(pipeline, seen)
+        known = self.ledger.verdict(pipeline, verdict_id(seen.upload_id, definition.data_hash))
         if known is not None:
             return _answer(pipeline, seen, known)
-        judgement = self.validate(file, self._contract(definition), first.upload_id)
-        made = _verdict(first, definition.data_hash, self.clock(), judgement)
+        judgement = self.validate(file, self._contract(definition), seen.upload_id)
+        made = _verdict(oldest, definition.data_hash, self.clock(), judgement)
         made = self._store_results(f"s3://{bucket}", pipeline, made, judgement, file.parent)
         put = self.ledger.accept if judgement.finding is None else self.ledger.reject
         return self._put(put, pipeline, seen, made)
@@ -146,7 +146,6 @@ def _verdict(upload: Upload, contract: str, now: datetime, judgement: Judgement)
         outcome="REJECTED" if judgement.finding else "ACCEPTED",
         key=upload.key,
         version_id=upload.version_id,
-        modified=upload.modified,
         judged_at=now,
         rows=judgement.rows,
         bad_rows=judgement.bad_rows,

@@ -1,6 +1,6 @@
 """The ledger: what the system knows, and the protocol that keeps one run per pipeline and loses no upload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
@@ -69,7 +69,7 @@ def claim_of(run: Run, execution_arn: str) -> Claim:
 
 
 class Upload(Contract):
-    """The bytes of an object version. Key, version and time are of the first version seen and never change."""
+    """The bytes of one or more object versions. Key, version and time are of the oldest one seen so far."""
 
     upload_id: str
     key: str
@@ -82,9 +82,14 @@ class Upload(Contract):
         """Decides which row wins on a key: the greater one."""
         return self.modified, self.upload_id
 
+    @property
+    def age(self) -> tuple[datetime, str, str]:
+        """Of two versions of the same bytes, the smaller one is the older; S3 dates them to the second."""
+        return self.modified, self.key, self.version_id
+
 
 class Verdict(Contract):
-    """What validation said of an upload under one data contract."""
+    """What validation said of an upload under one data contract; key and version are what the upload had then."""
 
     verdict_id: str
     upload_id: str
@@ -92,7 +97,6 @@ class Verdict(Contract):
     outcome: Literal["ACCEPTED", "REJECTED"]
     key: str
     version_id: str
-    modified: datetime
     judged_at: datetime
     rows: int = 0
     bad_rows: int = 0
@@ -101,9 +105,19 @@ class Verdict(Contract):
     report_uri: str | None = None
     finding: Finding | None = None
 
-    @property
-    def precedence(self) -> tuple[datetime, str]:
-        return self.modified, self.upload_id
+
+def in_precedence(verdicts: Iterable[Verdict], uploads: Iterable[Upload]) -> list[Verdict]:
+    """The verdicts in the order of their uploads' precedence, each with the key and version of its upload.
+
+    Neither may depend on which of several versions of the same bytes was judged.
+    """
+    known = {upload.upload_id: upload for upload in uploads}
+    ordered = sorted(verdicts, key=lambda verdict: known[verdict.upload_id].precedence)
+    return [
+        verdict.model_copy(update={"key": upload.key, "version_id": upload.version_id})
+        for verdict in ordered
+        for upload in (known[verdict.upload_id],)
+    ]
 
 
 class Withdrawal(Contract):
@@ -234,7 +248,11 @@ class Ledger(Protocol):
         ...
 
     def record_object(self, pipeline: str, seen: Upload) -> Upload:
-        """Maps the object version `seen` to its upload, and returns the upload as it was first stored."""
+        """Maps the object version `seen` to its upload, and returns the upload as it is stored then.
+
+        An older version than the stored one takes its place; that is work when the upload was accepted, both or
+        neither, because the upload's place in snapshots may be another one now.
+        """
         ...
 
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
@@ -242,7 +260,7 @@ class Ledger(Protocol):
         ...
 
     def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
-        """The uploads whose id begins with `prefix`, as each was first seen."""
+        """The uploads whose id begins with `prefix`, each with its oldest version."""
         ...
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
@@ -259,7 +277,10 @@ class Ledger(Protocol):
     def verdicts(self, pipeline: str) -> list[Verdict]: ...
 
     def accept(self, pipeline: str, verdict: Verdict) -> bool:
-        """Records the verdict and counts it as work, both or neither. False when it stood there already."""
+        """Records the verdict and counts it as work, both or neither. False when it stood there already.
+
+        UploadUnknownError when the upload was not recorded.
+        """
         ...
 
     def reject(self, pipeline: str, verdict: Verdict) -> bool:
@@ -267,7 +288,7 @@ class Ledger(Protocol):
         ...
 
     def accepted(self, pipeline: str, data_hash: str) -> list[Verdict]:
-        """The accepted verdicts under a data contract in order of precedence, those of withdrawn uploads left out."""
+        """The accepted verdicts under a data contract, those of withdrawn uploads left out: see `in_precedence`."""
         ...
 
     def claim(
