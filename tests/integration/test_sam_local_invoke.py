@@ -52,15 +52,7 @@ class LocalInvoke:
 
     def __call__(self, function: str, event: Path) -> dict[str, object] | None:
         """The function's answer, or its error as the Lambda service writes it."""
-        options = (
-            "--skip-pull-image",
-            "--invoke-image",
-            IMAGE,
-            "--docker-network",
-            "host",
-            "--env-vars",
-            self.variables,
-        )
+        options = ("--skip-pull-image", "--invoke-image", IMAGE)
         ended = subprocess.run(
             [SAM, "local", "invoke", function, "-t", self.template, "-e", event, *options, *PARAMETERS],
             env=self.environment,
