@@ -28,6 +28,7 @@ class Context:
     stop_grace: float
     closed: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
+    _threads_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Container:
         """Starts a container; one that comes too late, after the end of everything, is ended at once."""
@@ -39,14 +40,17 @@ class Context:
     def run(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Does the work on a thread of its own."""
         thread = threading.Thread(target=_guarded, args=(work, *arguments), name=work.__qualname__, daemon=True)
-        self._threads = {other for other in self._threads if other.is_alive()} | {thread}
-        thread.start()
+        with self._threads_lock:  # `join` must not meet a thread that has not started
+            thread.start()
+            self._threads = {other for other in self._threads if other.is_alive()} | {thread}
         return thread
 
     def join(self, timeout: float) -> None:
         """Waits until the work in hand has ended."""
         deadline = time.monotonic() + timeout
-        for thread in list(self._threads):
+        with self._threads_lock:
+            threads = list(self._threads)
+        for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 

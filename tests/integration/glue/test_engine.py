@@ -346,6 +346,7 @@ def test_a_reset_ends_and_forgets_everything(glue: Glue) -> None:
     run_id = glue.start()
     until(lambda: glue.run(run_id)["JobRunState"] == "RUNNING")
     script = glue.engine._scripts[run_id]
+    until(lambda: script._process is not None)
     glue.engine.reset()
     until(lambda: script._process is not None and script._process.poll() is not None)
     assert glue.call("GetJobs")["Jobs"] == []
