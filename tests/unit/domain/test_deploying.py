@@ -41,6 +41,8 @@ def live(status: str, config: str = CHAMPION, reason: str = "") -> EndpointDescr
     [
         (None, Action.CREATE),
         (live("Failed"), Action.DELETE),
+        (live("OutOfService"), Action.DELETE),
+        (live("UpdateRollbackFailed"), Action.UPDATE),
         (live("Creating"), Action.WAIT),
         (live("Updating", CANDIDATE), Action.WAIT),
         (live("RollingBack"), Action.WAIT),
@@ -79,6 +81,14 @@ def test_in_service_on_the_old_configuration_after_the_update_is_a_rollback() ->
 def test_a_failed_endpoint_gives_sagemakers_reason() -> None:
     end = ending(under_way(), live("Failed", CANDIDATE, "ping health check"), LATER)
     assert end == Failure("EndpointFailedError", f"endpoint {ENDPOINT} failed: ping health check")
+
+
+@pytest.mark.parametrize("status", ["OutOfService", "UpdateRollbackFailed"])
+def test_an_endpoint_that_stays_in_a_wrong_state_has_failed(status: str) -> None:
+    end = ending(under_way(), live(status, CANDIDATE), LATER)
+    assert end == Failure("EndpointFailedError", f"endpoint {ENDPOINT} is {status}: SageMaker gave no reason")
+    before = EndpointDescription(ENDPOINT, CHAMPION, status, EARLIER)
+    assert ending(under_way(), before, LATER) is None, "so it was before the update began"
 
 
 def test_an_endpoint_may_be_invisible_for_a_moment_but_not_for_ever() -> None:
@@ -253,8 +263,9 @@ def test_put_back_makes_a_lost_endpoint_anew(endpoints: FakeEndpoints) -> None:
     assert endpoints.calls == [f"create {ENDPOINT} {CHAMPION}"]
 
 
-def test_put_back_replaces_a_failed_endpoint(endpoints: FakeEndpoints) -> None:
-    endpoints.live[ENDPOINT] = live("Failed", CANDIDATE)
+@pytest.mark.parametrize("status", ["Failed", "OutOfService"])
+def test_put_back_replaces_a_failed_endpoint(endpoints: FakeEndpoints, status: str) -> None:
+    endpoints.live[ENDPOINT] = live(status, CANDIDATE)
     for _ in range(2):
         with pytest.raises(DependencyBusyError):
             put_back(endpoints, ENDPOINT, samples.champion(), {})
@@ -264,6 +275,13 @@ def test_put_back_replaces_a_failed_endpoint(endpoints: FakeEndpoints) -> None:
 def test_without_a_champion_an_unverified_endpoint_is_deleted(endpoints: FakeEndpoints) -> None:
     endpoints.serve(ENDPOINT, CANDIDATE)
     put_back(endpoints, ENDPOINT, None, {})
+    put_back(endpoints, ENDPOINT, None, {})
+    assert endpoints.calls == [f"delete {ENDPOINT}"]
+
+
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "UpdateRollbackFailed"])
+def test_without_a_champion_an_endpoint_gone_wrong_is_deleted(endpoints: FakeEndpoints, status: str) -> None:
+    endpoints.live[ENDPOINT] = live(status, CANDIDATE)
     put_back(endpoints, ENDPOINT, None, {})
     assert endpoints.calls == [f"delete {ENDPOINT}"]
 

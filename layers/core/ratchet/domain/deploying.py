@@ -36,13 +36,16 @@ ABSOLUTE_TOLERANCE = 1e-6
 # DescribeEndpoint may not know an endpoint for a moment after it was made.
 _VISIBLE_AFTER = timedelta(minutes=5)
 
+# SageMaker leaves none of these by itself. One that failed to roll back still serves, on a mix of two configurations.
+_GONE_WRONG = frozenset({"Failed", "OutOfService", "UpdateRollbackFailed"})
+
 
 class Action(StrEnum):
     """What brings an endpoint to the wanted configuration next."""
 
     CREATE = "create"
     UPDATE = "update"
-    DELETE = "delete"  # SageMaker updates no failed endpoint
+    DELETE = "delete"  # what serves nobody is made anew: SageMaker updates no failed endpoint
     WAIT = "wait"
     NONE = "none"
 
@@ -51,7 +54,9 @@ def next_action(live: EndpointDescription | None, wanted_config: str) -> Action:
     """Decides from what DescribeEndpoint says alone."""
     if live is None:
         return Action.CREATE
-    if live.status == "Failed":
+    if live.status == "UpdateRollbackFailed":
+        return Action.UPDATE
+    if live.status in _GONE_WRONG:
         return Action.DELETE
     if live.status != "InService":
         return Action.WAIT
@@ -80,6 +85,9 @@ def ending(
         return gone if elapsed > _VISIBLE_AFTER else None
     if live.status == "Failed":
         return Failure(EndpointFailedError.__name__, f"endpoint {live.name} failed: {live.failure_reason}")
+    if live.status in _GONE_WRONG and live.modified > deployment.started_at:
+        reason = live.failure_reason or "SageMaker gave no reason"
+        return Failure(EndpointFailedError.__name__, f"endpoint {live.name} is {live.status}: {reason}")
     if live.status == "InService" and live.config_name == deployment.wanted_config:
         return DeploymentResult(
             endpoint_name=live.name, endpoint_config_name=live.config_name, seconds=elapsed.total_seconds()
@@ -104,7 +112,7 @@ def put_back(endpoints: Endpoints, name: str, champion: Champion | None, tags: d
     """Returns once the endpoint is the champion's, or gone when there is none; DependencyBusyError until then."""
     live = endpoints.describe(name)
     if champion is None:
-        if live is not None and live.status in ("InService", "Failed"):
+        if live is not None and live.status in ("InService", *_GONE_WRONG):
             endpoints.delete(name)
         elif live is not None and live.status != "Deleting":
             raise DependencyBusyError(f"endpoint {name} is {live.status}; it is deleted once that has ended")
