@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import apply, audit, demo, deploy, lineage, local, predict, rollback, run, show, upload, watch, withdraw
+from cli import apply, audit, demo, deploy, dlq, lineage, local, predict, rollback, run, show, upload, watch, withdraw
 from cli.errors import EXPECTED, explain
 from cli.render import errors
 from cli.stack import AWS_STACK, LOCAL_STACK, Choice, Target
@@ -58,6 +58,7 @@ app.command()(predict.predict)
 app.command()(withdraw.withdraw)
 app.command()(rollback.rollback)
 app.command()(audit.audit)
+app.add_typer(dlq.app, name="dlq")
 app.command()(demo.demo)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 DEFAULT_PORT = 4566
@@ -129,6 +130,19 @@ class Stack:
             ) from error
         return Outputs.of(self.name, {o["OutputKey"]: o["OutputValue"] for o in stacks[0].get("Outputs", [])})
 
+    @cached_property
+    def queue_urls(self) -> dict[str, str]:
+        """The stack's queues by logical id."""
+        pages = (
+            self.session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        )
+        resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in resources
+            if resource["ResourceType"] == "AWS::SQS::Queue"
+        }
+
     @property
     def where(self) -> str:
         """For people: which cloud this is."""
@@ -147,6 +161,10 @@ class Stack:
     @cached_property
     def executions(self) -> "SFNClient":
         return self.session.client("stepfunctions")
+
+    @cached_property
+    def queues(self) -> "SQSClient":
+        return self.session.client("sqs")
 
     @cached_property
     def scheduler(self) -> "EventBridgeSchedulerClient":
