@@ -8,6 +8,8 @@ from local.cloud.repairs import (
     authority,
     definitions,
     delivery,
+    http_api_access,
+    http_api_routes,
     jsonpath,
     lambda_environment,
     resources,
@@ -48,6 +50,8 @@ REPAIRS = (
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
     Repair("resources", ("T13",), lambda _: resources.apply()),
     Repair("schedules", ("T28",), lambda _: schedules.apply()),
+    Repair("http_api_routes", ("T29",), lambda _: http_api_routes.apply()),
+    Repair("http_api_access", ("T30",), lambda _: http_api_access.apply()),
 )
 
 
