@@ -176,6 +176,8 @@ class DeploySection(Section):
     max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10  # serverless
     verify: Literal["after"] = "after"
     approval: Literal["none"] = "none"
+    capture: Annotated[int, Field(ge=0, le=100)] = 100  # percent of the requests that are kept for monitoring
+    idle_after: Duration | None = None  # without requests for so long an instance endpoint is deleted; null: never
 
 
 class RetrainSection(Section):
