@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ratchet import settings
+from ratchet.domain import identity
 from ratchet.settings import Settings
 from tests.statemachine.definitions import CONTRACTS, MACHINES, substitutions_in, text_of
 from tests.template.reading import ROOT, deployed, functions, resources, template
@@ -31,6 +33,7 @@ KINDS = {
     "AWS::Glue::Job": "Job",
     "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroup",
     "AWS::CloudWatch::Alarm": "Alarm",
+    "AWS::SSM::Parameter": "Parameter",
     "AWS::SNS::Topic": "Topic",
     "AWS::SNS::Subscription": "Subscription",
 }
@@ -141,7 +144,8 @@ def test_a_substitution_is_called_as_what_it_stands_for(machine: str) -> None:
     for name, value in substitutions.items():
         if "Fn::GetAtt" in value:
             resource, attribute = value["Fn::GetAtt"]
-            assert name == f"{resource}{attribute}"
+            if resource != "ResourcePrefixParameter":  # the name of whatever is called by it
+                assert name == f"{resource}{attribute}"
         elif name.endswith("Arn"):
             pytest.fail(f"{name}: take it from a resource, !GetAtt {name.removesuffix('Arn')}.Arn")
 
@@ -161,3 +165,61 @@ def test_only_what_others_must_know_by_name_is_named() -> None:
         "ScheduleGroup",  # `ratchet apply` makes schedules in it
         "ReconcileFunctionEveryFiveMinutes",  # SAM names it
     }
+
+
+STACK_ID = "arn:aws:cloudformation:ap-southeast-2:123456789012:stack/any/8d2a6f10-c5e7-11f0-9a3b-0a58a9feac02"
+
+
+def value_of(expression: Any, parameters: dict[str, str]) -> Any:
+    """What CloudFormation makes of an expression of Ref, Sub, Select and Split."""
+    match expression:
+        case {"Ref": name}:
+            return parameters[name]
+        case {"Fn::Split": [separator, inner]}:
+            return value_of(inner, parameters).split(separator)
+        case {"Fn::Select": [place, inner]}:
+            return value_of(inner, parameters)[place]
+        case {"Fn::Sub": [pattern, names]}:
+            found = parameters | {name: value_of(inner, parameters) for name, inner in names.items()}
+            return re.sub(r"\$\{([\w:]+)\}", lambda name: found[name[1]], pattern)
+    return expression
+
+
+def prefix_of(stage: str, stack_id: str = STACK_ID) -> str:
+    """How a stack calls what must have a name."""
+    expression = resources("AWS::SSM::Parameter")["ResourcePrefixParameter"]["Value"]
+    return str(value_of(expression, {"Stage": stage, "AWS::StackId": stack_id}))
+
+
+def test_a_stack_made_anew_has_other_names() -> None:
+    anew = STACK_ID.replace("8d2a6f10", "b1f0c2d3")
+    assert prefix_of("dev") == "ratchet-dev-8d2a6f10"
+    assert prefix_of("dev", anew) == "ratchet-dev-b1f0c2d3"
+
+
+def test_what_outlives_a_stack_or_its_own_deletion_is_called_by_the_stack() -> None:
+    deployed_names = {
+        name: resource["Properties"][NAMED_BY[resource["Type"]]]
+        for name, resource in deployed().items()
+        if resource["Type"] in NAMED_BY and NAMED_BY[resource["Type"]] in resource["Properties"]
+    }
+    of_stage = {name for name, value in deployed_names.items() if "ResourcePrefixParameter" not in json.dumps(value)}
+    assert of_stage == {"EventBus", "ReconcileFunctionEveryFiveMinutes"}  # both are free again once deleted
+
+
+@pytest.mark.parametrize("stage", template()["Parameters"]["Stage"]["AllowedValues"])
+def test_no_name_is_longer_than_aws_allows(stage: str) -> None:
+    """SageMaker: 63; Scheduler: 64; Step Functions: 80. A pipeline's name has 24 characters at most."""
+    prefix, pipeline = prefix_of(stage), "p" * 24
+    run = identity.run_id(pipeline, 999_999)
+    named_by_sagemaker = [
+        prefix,
+        identity.endpoint_name(prefix, pipeline),
+        identity.model_name(prefix, run),
+        *(f"{identity.job_name(prefix, run, step)}-99" for step in ("c999", "score-candidate", "score-champion")),
+    ]
+    assert max(map(len, named_by_sagemaker)) <= 63
+    assert all(name.startswith(prefix) for name in named_by_sagemaker), "the roles' policies name the prefix"
+    assert len(f"{prefix}-{pipeline}") <= 64
+    assert max(len(f"{prefix}-{machine}") for machine in MACHINES) <= 80
+    assert len(run) <= 80
