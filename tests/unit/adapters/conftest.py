@@ -32,11 +32,16 @@ def _plain(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
 _CloudFormationLoader.add_multi_constructor("!", _plain)
 
 
-@pytest.fixture(scope="session")
-def table_schema() -> dict[str, Any]:
+def ledger_table() -> dict[str, Any]:
+    """The table as template.yaml makes it."""
     template = yaml.load(TEMPLATE.read_text(), _CloudFormationLoader)  # noqa: S506  a SafeLoader with string tags
     properties = template["Resources"]["LedgerTable"]["Properties"]
     return {name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")}
+
+
+@pytest.fixture(scope="session")
+def table_schema() -> dict[str, Any]:
+    return ledger_table()
 
 
 @pytest.fixture
