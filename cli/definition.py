@@ -1,7 +1,9 @@
 """Reads `pipeline.yaml`; every error names the field and the fix."""
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +16,7 @@ from ratchet.domain.errors import DefinitionInvalidError
 
 FILENAME = "pipeline.yaml"
 _MAX_BYTES = 256 * 1024
+_MAX_FAULTS = 20
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,8 +29,8 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if doubled := next((key for key in keys if keys.count(key) > 1), None):
+        times = Counter(str(key.value) for key, _ in node.value)
+        if doubled := next((key for key, count in times.items() if count > 1), None):
             line = node.start_mark.line + 1
             raise DefinitionInvalidError(f"line {line}: {doubled!r} is stated twice in one mapping; remove one of them")
         return super().construct_mapping(node, deep)
@@ -73,13 +76,21 @@ def _parse(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     if len(content) > _MAX_BYTES:
         raise DefinitionInvalidError(f"{len(content):,} bytes is too long; a definition has at most {_MAX_BYTES:,}")
-    try:
-        document = yaml.load(content, Loader=_Loader)  # noqa: S506  a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise DefinitionInvalidError(f"this is not YAML: {' '.join(str(error).split())}") from error
+    document = _load(content)
     if not isinstance(document, dict):
         raise DefinitionInvalidError("the file holds no mapping; begin with `name: …`")
     return document
+
+
+def _load(content: bytes | str) -> Any:
+    try:
+        return yaml.load(content, Loader=_Loader)  # noqa: S506  a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise DefinitionInvalidError(f"this is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise DefinitionInvalidError("its values lie inside each other too deep; a definition needs five") from error
+    except ValueError as error:  # such as a day that no calendar has
+        raise DefinitionInvalidError(f"a value cannot be read: {error}; put it in quotes if it is text") from error
 
 
 def _lay_over(document: dict[str, Any], setting: str) -> None:
@@ -92,7 +103,10 @@ def _lay_over(document: dict[str, Any], setting: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise DefinitionInvalidError(f"--set {setting}: {parent} has no fields to set")
-    place[field] = yaml.load(text, Loader=_Loader)  # noqa: S506
+    try:
+        place[field] = _load(text)
+    except DefinitionInvalidError as error:
+        raise DefinitionInvalidError(f"--set {setting}: {error}") from error
 
 
 def _faults(document: Any, errors: Iterable[ErrorDetails]) -> list[str]:
@@ -100,7 +114,9 @@ def _faults(document: Any, errors: Iterable[ErrorDetails]) -> list[str]:
     said: dict[str, list[str]] = {}
     for error in errors:
         said.setdefault(_field(document, error["loc"]), []).append(_what_to_do(error))
-    return [f"{field}: {', or: '.join(messages)}" for field, messages in said.items()]
+    lines = [f"{field}: {', or: '.join(messages)}" for field, messages in islice(said.items(), _MAX_FAULTS)]
+    more = len(said) - len(lines)
+    return [*lines, f"and {more} more fields"] if more else lines
 
 
 def _field(document: Any, location: Iterable[int | str]) -> str:

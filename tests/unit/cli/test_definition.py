@@ -114,3 +114,25 @@ def test_what_is_no_definition_is_refused(tmp_path: Path, text: str, says: str) 
 def test_a_folder_without_a_definition_is_named(tmp_path: Path) -> None:
     with pytest.raises(DefinitionInvalidError, match=r"There is no pipeline\.yaml in"):
         read_definition(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: " + "[" * 50_000, "its values lie inside each other too deep"),
+        ("{a: " * 20_000, "its values lie inside each other too deep"),
+        ("name: " + "9" * 5_000, "put it in quotes if it is text"),
+        ("name: 2026-13-45", "put it in quotes if it is text"),
+        ("a: !!python/object/apply:os.system [ls]", "this is not YAML"),
+        ("a: &a [x]\nb: *a", "YAML aliases are not allowed"),
+        ("\n".join(f"k{number}: 1" for number in range(20_000)), "and 19983 more fields"),
+        ("x" * 300_000, "is too long"),
+    ],
+    ids=["nested lists", "nested mappings", "huge number", "no such day", "tag", "alias", "fields", "long"],
+)
+def test_a_hostile_file_is_refused_at_once(tmp_path: Path, text: str, says: str) -> None:
+    assert says in fault(tmp_path, text)
+
+
+def test_a_setting_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    assert "--set train.hyperparameters=[: this is not YAML" in fault(tmp_path, VALID, "train.hyperparameters=[")
