@@ -15,6 +15,7 @@ def _parse() -> CloudSettings:
     defaults = {field.name: field.default for field in fields(CloudSettings)}
     for name in ("account", "region", "without"):
         parser.add_argument(f"--{name}", default=defaults[name])
+    parser.add_argument("--speed", type=float, default=defaults["speed"])
     for name in ("lambda", "training", "glue"):
         parser.add_argument(f"--{name}-python", type=Path, default=defaults[f"{name}_python"])
     arguments = vars(parser.parse_args())

@@ -40,7 +40,7 @@ _UNMODELLED = ("AccessDeniedException", "SerializationException", "ThrottlingExc
 def apply(settings: CloudSettings) -> Callable[[], None]:
     """Registers the service; what is returned ends its processes."""
     host = MiniStackHost(settings, session_name="SageMaker")
-    engine = SageMakerEngine(host, settings.state / "sagemaker", settings.training_python)
+    engine = SageMakerEngine(host, settings.state / "sagemaker", settings.training_python, speed=settings.speed)
     adapter = _Adapter(engine)
     app.SERVICE_REGISTRY["sagemaker"] = {"module": "sagemaker"}
     app.SERVICE_HANDLERS["sagemaker"] = adapter.handle

@@ -18,7 +18,13 @@ class CloudSettings:
     lambda_python: Path = REPOSITORY / ".envs/lambda/bin/python"
     training_python: Path = REPOSITORY / ".envs/training/bin/python"
     glue_python: Path = REPOSITORY / ".envs/glue/bin/python"
+    # How many seconds of a deployment's waits and of an alarm's periods pass in one: an hour's bake takes a minute.
+    speed: float = 60.0
     without: str = ""  # repairs to leave out, by name or trap, comma-separated: tests show what each one changes
+
+    def __post_init__(self) -> None:
+        if not self.speed > 0:
+            raise ValueError(f"The speed must be larger than 0, not {self.speed}: 1 is real time, 60 a minute a second.")
 
     @property
     def endpoint_url(self) -> str:

@@ -19,13 +19,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Context:
-    """The host, the records, the containers, and the threads that look after them."""
+    """The host, the records, the containers, and the threads that look after them.
+
+    `speed` is how many seconds of a deployment's waits pass in one real second.
+    """
 
     host: Host
     store: Store
     launcher: Launcher
     directory: Path
     stop_grace: float
+    speed: float = 1.0
     closed: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
     _threads_lock: threading.Lock = field(default_factory=threading.Lock)

@@ -10,13 +10,16 @@ from typing import Any
 from local.host import Host, Scope
 from local.sagemaker.containers import Launcher
 from local.sagemaker.context import Context
-from local.sagemaker.endpoints import EndpointConfigs, Endpoints
+from local.sagemaker.endpoint_configs import EndpointConfigs
+from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.errors import SageMakerError, invalid
+from local.sagemaker.invocations import Invocations
 from local.sagemaker.jobs import OUTCOMES, Jobs, Outcome
 from local.sagemaker.models import Models
 from local.sagemaker.registry import ModelPackageGroups, ModelPackages, bare
 from local.sagemaker.store import KINDS, MODEL_PACKAGE, TRAINING_JOB, TRANSFORM_JOB, Kind, Record, Store
 from local.sagemaker.tags import Tags
+from local.sagemaker.traffic import Traffic
 from local.sagemaker.training import TrainingJobs
 from local.sagemaker.transform import TransformJobs
 from local.sagemaker.validation import service_model, validate
@@ -31,15 +34,23 @@ class SageMakerEngine:
     """SageMaker's training, transform, registry and hosting, with processes as containers.
 
     `directory` holds the working folders, `python` is the container's interpreter. With `warm`, containers are forked
-    from a process that has imported the container's libraries already.
+    from a process that has imported the container's libraries already. `speed` divides the waits of deployments.
     """
 
     def __init__(
-        self, host: Host, directory: Path, python: Path, *, warm: bool = True, stop_grace: float = STOP_GRACE
+        self,
+        host: Host,
+        directory: Path,
+        python: Path,
+        *,
+        warm: bool = True,
+        stop_grace: float = STOP_GRACE,
+        speed: float = 1.0,
     ) -> None:
         self._host = host
         self._directory = directory
         self._stop_grace = stop_grace
+        self._speed = speed
         directory.mkdir(parents=True, exist_ok=True)
         self._launcher = Launcher(python, directory, warm=warm)
         self._begin()
@@ -63,7 +74,7 @@ class SageMakerEngine:
         self, scope: Scope, name: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a prediction; raises SageMakerError (ValidationError, ModelError, 413)."""
-        return self._endpoints.invoke(scope, name, body, headers)
+        return self._invocations.invoke(scope, name, body, headers)
 
     def resource_arn(self, scope: Scope, action: str, request: Mapping[str, Any]) -> str:
         """The ARN that an IAM policy must name for this call; `*` for actions without resource-level permission."""
@@ -130,13 +141,15 @@ class SageMakerEngine:
         self._launcher.close()
 
     def _begin(self) -> None:
-        self._ctx = Context(self._host, Store(), self._launcher, self._directory, self._stop_grace)
+        self._ctx = Context(self._host, Store(), self._launcher, self._directory, self._stop_grace, self._speed)
         packages = ModelPackages(self._ctx)
         models = Models(self._ctx, packages)
         configs = EndpointConfigs(self._ctx, models)
         self._training = TrainingJobs(self._ctx)
         self._transform = TransformJobs(self._ctx, models)
-        self._endpoints = Endpoints(self._ctx, configs)
+        traffic = Traffic()
+        self._endpoints = Endpoints(self._ctx, configs, traffic)
+        self._invocations = Invocations(self._ctx, traffic)
         parts = (
             self._training,
             self._transform,

@@ -4,9 +4,10 @@ import logging
 import random
 import shutil
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -57,14 +58,41 @@ class VariantPlan:
         return shown
 
 
+@dataclass(frozen=True)
+class FleetPlan:
+    """An endpoint configuration with its models."""
+
+    config: str
+    variants: tuple[VariantPlan, ...]
+
+    def summary(self) -> list[Record]:
+        """The variants as DescribeEndpoint shows them."""
+        now = time.time()
+        return [plan.summary(now) for plan in self.variants]
+
+    def with_properties(self, shown: Sequence[Record], excluded: Sequence[Record] = ()) -> "FleetPlan":
+        """With the desired weights and instance counts of these variants, as DescribeEndpoint shows them."""
+        leave_out = {item["VariantPropertyType"] for item in excluded}
+        current = {variant["VariantName"]: variant for variant in shown}
+        return replace(self, variants=tuple(_like(plan, current.get(plan.name), leave_out) for plan in self.variants))
+
+
+def _like(plan: VariantPlan, shown: Record | None, leave_out: set[str]) -> VariantPlan:
+    if shown and "DesiredWeight" not in leave_out:
+        plan = replace(plan, weight=shown["DesiredWeight"])
+    if shown and "DesiredInstanceCount" not in leave_out and not plan.serverless and shown["DesiredInstanceCount"]:
+        plan = replace(plan, instances=shown["DesiredInstanceCount"])
+    return plan
+
+
 class Fleet:
     """Running containers of all variants; counts its requests so that none is lost when it ends."""
 
-    def __init__(self, ctx: Context, scope: Scope, endpoint: str, plans: list[VariantPlan], base: Path) -> None:
-        self.plans = {plan.name: plan for plan in plans}
+    def __init__(self, ctx: Context, scope: Scope, endpoint: str, plan: FleetPlan, base: Path) -> None:
+        self.plans = {variant.name: variant for variant in plan.variants}
         self._ctx = ctx
-        self._scope = scope
-        self._endpoint = endpoint
+        self.scope = scope
+        self.endpoint = endpoint
         self._base = base
         self._servers: dict[str, list[ModelServer]] = {}
         self._folders: dict[str, ModelFolder] = {}
@@ -128,7 +156,7 @@ class Fleet:
 
     def _start_variant(self, plan: VariantPlan) -> None:
         try:
-            folder = ModelFolder(self._ctx, self._scope, plan.spec, self._base / plan.name)
+            folder = ModelFolder(self._ctx, self.scope, plan.spec, self._base / plan.name)
         except s3.DataError as error:
             raise NotReachableError(
                 f"Failed to download model data for container of production variant {plan.name}: {error}"
@@ -139,9 +167,9 @@ class Fleet:
             self._servers[plan.name].append(self._server(plan))
 
     def _server(self, plan: VariantPlan) -> ModelServer:
-        server = ModelServer(self._ctx, self._scope, self._folders[plan.name], next(self._number))
+        server = ModelServer(self._ctx, self.scope, self._folders[plan.name], next(self._number))
         stream = f"{plan.name}/i-{server.container.pid:017x}"
-        self._ctx.ship_logs(self._scope, server.container, f"/aws/sagemaker/Endpoints/{self._endpoint}", stream)
+        self._ctx.ship_logs(self.scope, server.container, f"/aws/sagemaker/Endpoints/{self.endpoint}", stream)
         return server
 
     def _keep(self, plan: VariantPlan, place: int) -> None:
@@ -154,7 +182,7 @@ class Fleet:
             try:
                 servers[place] = self._replacement(plan)
             except Exception as error:  # noqa: BLE001 - tried again for as long as the endpoint lives
-                _log.warning("endpoint %s: an instance was not replaced: %s", self._endpoint, error)
+                _log.warning("endpoint %s: an instance was not replaced: %s", self.endpoint, error)
             if self._ending.is_set():
                 servers[place].close()
 
@@ -181,7 +209,7 @@ class Fleet:
         return [(self.plans[name], server) for name, servers in self._servers.items() for server in servers]
 
 
-def plan(variant: Record, spec: ModelSpec) -> VariantPlan:
+def variant_plan(variant: Record, spec: ModelSpec) -> VariantPlan:
     """A variant of an endpoint configuration, with its model."""
     serverless = variant.get("ServerlessConfig")
     return VariantPlan(

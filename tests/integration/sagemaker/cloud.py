@@ -16,6 +16,9 @@ ROLE = "arn:aws:iam::111122223333:role/sagemaker-jobs"
 IMAGE = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 PYTHON = Path(__file__).parents[3] / ".envs/training/bin/python"
 
+# An hour of a deployment's waits passes in 18 seconds.
+SPEED = 200.0
+
 # Adds the model's number to each record's x: enough to see which model answered, and nothing to wait for.
 INFERENCE = """
 import json, os, pathlib
@@ -95,6 +98,17 @@ def variant(model: str, name: str = "AllTraffic", **fields: Any) -> dict[str, An
         "VariantName": name,
         "ModelName": model,
         "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5},
+        **fields,
+    }
+
+
+def instances(model: str, count: int = 2, name: str = "AllTraffic", **fields: Any) -> dict[str, Any]:
+    """A production variant on instances."""
+    return {
+        "VariantName": name,
+        "ModelName": model,
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": count,
         **fields,
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.sagemaker import SageMakerEngine
-from tests.integration.sagemaker.cloud import PYTHON, Cloud
+from tests.integration.sagemaker.cloud import PYTHON, SPEED, Cloud
 from tests.integration.sagemaker.fakes import FakeHost
 
 
@@ -14,7 +14,7 @@ from tests.integration.sagemaker.fakes import FakeHost
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """The engine and the host around it."""
     host = FakeHost()
-    engine = SageMakerEngine(host, tmp_path_factory.mktemp("sagemaker"), PYTHON, stop_grace=0.5)
+    engine = SageMakerEngine(host, tmp_path_factory.mktemp("sagemaker"), PYTHON, stop_grace=0.5, speed=SPEED)
     yield Cloud(engine, host)
     engine.close()
 

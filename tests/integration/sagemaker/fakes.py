@@ -1,4 +1,4 @@
-"""A host in memory: S3 as a dictionary, events and log lines as lists."""
+"""A host in memory: S3 and alarms as dictionaries, events and log lines as lists."""
 
 import io
 import threading
@@ -31,6 +31,7 @@ class FakeHost:
         self.objects: dict[str, bytes] = {}
         self.events: list[Event] = []
         self.logs: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self.alarms: dict[str, str] = {}
         self.denied_roles: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._lock = threading.Lock()
@@ -38,7 +39,14 @@ class FakeHost:
     def clear(self) -> None:
         """An empty cloud again."""
         with self._lock:
-            for content in (self.objects, self.events, self.logs, self.denied_roles, self.unknown_roles):
+            for content in (
+                self.objects,
+                self.events,
+                self.logs,
+                self.alarms,
+                self.denied_roles,
+                self.unknown_roles,
+            ):
                 content.clear()
 
     def environment(self, scope: Scope, role_arn: str) -> Mapping[str, str]:
@@ -47,8 +55,10 @@ class FakeHost:
             raise error("AccessDenied", f"not authorized to perform sts:AssumeRole on {role_arn}", 403)
         return {"AWS_REGION": scope.region, "AWS_ACCESS_KEY_ID": role_arn, "AWS_SECRET_ACCESS_KEY": "secret"}
 
-    def client(self, scope: Scope, service: str, role_arn: str) -> "FakeS3":
-        """S3, as the role."""
+    def client(self, scope: Scope, service: str, role_arn: str) -> "FakeS3 | FakeCloudWatch":
+        """S3 or CloudWatch, as the role."""
+        if service == "cloudwatch":
+            return FakeCloudWatch(self.alarms, denied=role_arn in self.denied_roles)
         assert service == "s3"
         return FakeS3(self.objects, denied=role_arn in self.denied_roles)
 
@@ -114,6 +124,22 @@ class FakeS3:
     def _check(self, operation: str) -> None:
         if self._denied:
             raise error("AccessDenied", "Access Denied", 403)
+
+
+class FakeCloudWatch:
+    """The states of alarms."""
+
+    def __init__(self, alarms: dict[str, str], *, denied: bool) -> None:
+        self._alarms = alarms
+        self._denied = denied
+
+    def describe_alarms(self, *, AlarmNames: list[str], AlarmTypes: list[str]) -> dict[str, Any]:  # noqa: N803
+        """Those of the alarms that exist."""
+        if self._denied:
+            raise error("AccessDenied", "not authorized to perform cloudwatch:DescribeAlarms", 403)
+        assert AlarmTypes == ["MetricAlarm", "CompositeAlarm"]
+        found = [{"AlarmName": name, "StateValue": self._alarms[name]} for name in AlarmNames if name in self._alarms]
+        return {"MetricAlarms": found}
 
 
 def error(code: str, message: str, status: int) -> ClientError:

@@ -409,19 +409,6 @@ def test_variant_properties_may_be_retained(cloud: Cloud) -> None:
     assert (shown["CurrentInstanceCount"], shown["CurrentWeight"]) == (1, 0.5)
 
 
-def test_a_deployment_config_is_remembered(cloud: Cloud) -> None:
-    serving(cloud)
-    candidate(cloud)
-    policy = {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
-            "TerminationWaitInSeconds": 0,
-        }
-    }
-    cloud.call("UpdateEndpoint", EndpointName="live", EndpointConfigName="two", DeploymentConfig=policy)
-    assert cloud.settled()["LastDeploymentConfig"] == policy
-
-
 def test_an_absent_configuration(cloud: Cloud) -> None:
     message = 'Could not find endpoint configuration "arn:aws:sagemaker:eu-west-1:111122223333:endpoint-config/absent".'
     assert refusal(cloud, "CreateEndpoint", EndpointName="live", EndpointConfigName="absent").message == message
