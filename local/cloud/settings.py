@@ -24,7 +24,7 @@ class CloudSettings:
 
     def __post_init__(self) -> None:
         if not self.speed > 0:
-            raise ValueError(f"The speed must be larger than 0, not {self.speed}: 1 is real time, 60 a minute a second.")
+            raise ValueError(f"The speed must be above 0, not {self.speed}: 1 is real time, 60 a minute in a second.")
 
     @property
     def endpoint_url(self) -> str:
