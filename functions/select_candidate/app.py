@@ -3,6 +3,7 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
+from ratchet.adapters.sagemaker_jobs import SageMakerJobs
 from ratchet.contracts.run import SelectCandidateRequest, Selection
 from ratchet.domain.selection import SelectCandidate
 from ratchet.observability import doorway, logger
@@ -15,6 +16,7 @@ def build() -> SelectCandidate:
     return SelectCandidate(
         ledger=DynamoDbLedger(settings.ledger_table_name),
         store=S3Store(),
+        jobs=SageMakerJobs(),
         clock=utc_now,
         artifacts_bucket=settings.artifacts_bucket_name,
         resource_prefix=settings.resource_prefix,

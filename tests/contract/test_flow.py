@@ -87,13 +87,7 @@ class Execution:
 
     def trained(self, result: TrainingResult) -> Any:
         """What the state keeps of DescribeTrainingJob."""
-        description = {
-            "TrainingJobName": result.training_job_name,
-            "ModelArtifacts": {"S3ModelArtifacts": result.model_uri},
-            "FinalMetricDataList": list(result.metrics),
-            "BillableTimeInSeconds": result.billable_seconds,
-            "ResourceConfig": {"InstanceType": result.instance_type},
-        }
+        description = {"TrainingJobName": result.training_job_name}
         return filled(TRAINING_JOB["ResultSelector"], description, self.context)
 
     def until_verification(self) -> None:

@@ -167,9 +167,6 @@ TRAINED = {
     "TrainingJobName": f"ratchet-test-{RUN_ID}-c1-0",
     "TrainingJobStatus": "Completed",
     "ModelArtifacts": {"S3ModelArtifacts": f"{ARTIFACTS}/steps/traffic/train/{sha('1')}/job-0/output/model.tar.gz"},
-    "FinalMetricDataList": [{"MetricName": "validation_score", "Value": 0.93, "Timestamp": 1700000000.0}],
-    "BillableTimeInSeconds": 61,
-    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
 }
 SCORED = {"TransformJobName": f"ratchet-test-{RUN_ID}-score-candidate-0", "TransformJobStatus": "Completed"}
 PREPROCESSED = {

@@ -59,6 +59,7 @@ OPERATIONS = {
     "sagemaker:createTrainingJob.sync": ("sagemaker", "CreateTrainingJob", "DescribeTrainingJob"),
     "sagemaker:createTransformJob.sync": ("sagemaker", "CreateTransformJob", "DescribeTransformJob"),
     "sagemaker:createModel": ("sagemaker", "CreateModel", "CreateModel"),
+    "aws-sdk:sagemaker:describeModel": ("sagemaker", "DescribeModel", "DescribeModel"),
     "aws-sdk:sagemaker:createModelPackage": ("sagemaker", "CreateModelPackage", "CreateModelPackage"),
     "events:putEvents": ("events", "PutEvents", "PutEvents"),
     "sqs:sendMessage": ("sqs", "SendMessage", "SendMessage"),
@@ -97,20 +98,42 @@ def states_are_reachable(definition: Machine) -> Iterator[str]:
 
 
 def paths_end_in_outcomes(definition: Machine) -> Iterator[str]:
-    """A path ends in Succeed or Fail; what a Catch leads to ends in Fail."""
+    """A path ends in Succeed or Fail; what a Catch leads to ends in Fail.
+
+    What one named error leads to may go on where nothing failed, once a Choice has looked whether anything did.
+    """
     for name, state in definition["States"].items():
         if "End" in state:
             yield f"{name} ends the execution without naming the outcome: lead it to a Succeed or Fail state"
-    caught = {catch["Next"] for place in places(definition) for catch in place.state.get("Catch", ())}
-    waiting, seen = list(caught), set()
+    waiting = [
+        (catch["Next"], "States.ALL" in catch["ErrorEquals"])
+        for place in places(definition)
+        for catch in place.state.get("Catch", ())
+    ]
+    seen, well = set(), _reached_without_failure(definition)
+    while waiting:
+        name, failed = waiting.pop()
+        if (name, failed) in seen or name not in definition["States"]:
+            continue
+        seen.add((name, failed))
+        state = definition["States"][name]
+        if state["Type"] == "Succeed":
+            yield f"{name} ends well after a failure: lead the failure to a Fail state"
+        if not failed and name in well:
+            yield f"{name} goes on after an error that no Choice looked at: lead the error to a Choice first"
+        if failed or state["Type"] != "Choice":
+            waiting.extend((target, failed) for target in next_states(state))
+
+
+def _reached_without_failure(definition: Machine) -> set[str]:
+    seen: set[str] = set()
+    waiting = [definition["StartAt"]]
     while waiting:
         name = waiting.pop()
-        if name in seen or name not in definition["States"]:
-            continue
-        seen.add(name)
-        if definition["States"][name]["Type"] == "Succeed":
-            yield f"{name} ends well after a failure: lead the failure to a Fail state"
-        waiting.extend(next_states(definition["States"][name]))
+        if name not in seen and name in definition["States"]:
+            seen.add(name)
+            waiting.extend(next_states({**definition["States"][name], "Catch": ()}))
+    return seen
 
 
 def tasks_say_how_long(definition: Machine) -> Iterator[str]:
@@ -133,12 +156,12 @@ def tasks_say_when_again(definition: Machine) -> Iterator[str]:
 
 
 def tasks_say_where_else(definition: Machine) -> Iterator[str]:
-    """Every Task, or the Map around it, catches States.ALL into `$.error`."""
+    """Every Task, or the Map around it, catches States.ALL, and the error stands beside the state it had."""
     by_name = {place.name: place.state for place in places(definition)}
     for place in tasks(definition):
         catcher = by_name[place.inside] if place.inside else place.state
         for catch in catcher.get("Catch", ()):
-            if catch.get("ResultPath") != "$.error":
+            if not re.fullmatch(r"\$\.(\w+_)?error", catch.get("ResultPath") or ""):
                 yield f"{place.name} loses the state when it fails: set its Catch's ResultPath to $.error"
         if not any("States.ALL" in catch["ErrorEquals"] for catch in catcher.get("Catch", ())):
             yield f"{place.name} fails the execution without a word: catch States.ALL"
@@ -232,6 +255,18 @@ def parameters_fit_operations(definition: Machine) -> Iterator[str]:
             yield f"{place.name} does not send {name}, which {operation} requires: add it to Parameters"
 
 
+def answers_are_certain(definition: Machine) -> Iterator[str]:
+    """A ResultSelector reads only what the operation always answers: AWS leaves out what it has no value for."""
+    for place in tasks(definition):
+        if function_of(place.state) is not None:
+            continue
+        service, _, answered = OPERATIONS[integration(place.state)]
+        for expression in place.state.get("ResultSelector", {}).values():
+            for reference in shapes.references(expression):
+                if not shapes.is_certain(service, answered, reference.fields):
+                    yield f"{place.name} selects {reference}, which {answered} may leave out: look whether it is there"
+
+
 def paths_were_written(definition: Machine, start: Shape) -> Iterator[str]:
     """Every JSONPath a state reads was in the input or written before it, on every way to the state.
 
@@ -243,10 +278,12 @@ def paths_were_written(definition: Machine, start: Shape) -> Iterator[str]:
             continue
         state, before = definition["States"][name], arriving[name]
         yield from _unwritten(name, state, before)
-        after, caught = _after(state, before), {**before, "error": {"Error": {}, "Cause": {}}}
+        after = _after(state, before)
         for target in next_states({key: value for key, value in state.items() if key != "Catch"}):
             arriving[target] = shapes.common(arriving.get(target, ANY), after)
         for catch in state.get("Catch", ()):
+            (reference,) = shapes.references(catch["ResultPath"])
+            caught = _placed(before, reference.fields, {"Error": {}, "Cause": {}})
             arriving[catch["Next"]] = shapes.common(arriving.get(catch["Next"], ANY), caught)
 
 
@@ -278,8 +315,10 @@ def _reads(state: State) -> Iterator[Reference]:
     for field in ("InputPath", "ItemsPath", "SecondsPath", "ErrorPath", "CausePath", "OutputPath"):
         if field in state:
             yield from shapes.references(state[field])
-    for choice in state.get("Choices", ()):
-        yield from shapes.references(choice["Variable"])
+    for rule in state.get("Choices", ()):
+        for choice in rule.get("And", [rule]):
+            for field in ("Variable", "StringEqualsPath"):
+                yield from shapes.references(choice.get(field, ""))
     for template in (state.get("Parameters"), state.get("ItemSelector")):
         for expression in _dynamic(template):
             if expression != "$$.Map.Item.Value":
@@ -397,6 +436,7 @@ RULES: tuple[Rule, ...] = (
     choices_have_defaults,
     inputs_are_explicit,
     payloads_fit_contracts,
+    answers_are_certain,
     results_arrive_whole,
     parameters_fit_operations,
 )

@@ -52,6 +52,16 @@ def of_output(service: str, operation: str) -> Shape:
     return shape
 
 
+def is_certain(service: str, operation: str, fields: tuple[str, ...]) -> bool:
+    """Whether an AWS operation's answer always has the field at a path."""
+    shape: Any = _model(service).operation_model(operation).output_shape
+    for field in fields:
+        if field not in shape.required_members:
+            return False
+        shape = shape.members[field]
+    return True
+
+
 def input_fields(service: str, operation: str) -> tuple[set[str], set[str]]:
     """The fields an AWS operation takes, and those it requires."""
     shape: Any = _model(service).operation_model(operation).input_shape

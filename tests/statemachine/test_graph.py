@@ -57,6 +57,12 @@ BROKEN: list[tuple[lint.Rule, str, Break]] = [
     (lint.states_are_reachable, "Verify", lambda m: state(m, "Deploy Endpoint").update(Next="Promote Champion")),
     (lint.paths_end_in_outcomes, "Announce Failure", lambda m: state(m, "Announce Failure").update(End=True)),
     (lint.paths_end_in_outcomes, "Run Failed", lambda m: state(m, "Run Failed").update(Type="Succeed")),
+    (lint.paths_end_in_outcomes, "Score Holdout", lambda m: state(m, "Find Model").update(Next="Score Holdout")),
+    (
+        lint.paths_end_in_outcomes,
+        "Model Deployed",
+        lambda m: state(m, "Create Model")["Catch"][1].update(Next="Is It The Model?"),
+    ),
     (lint.tasks_say_how_long, "Train Candidate", lambda m: state(m, "Train Candidate").pop("TimeoutSeconds")),
     (lint.tasks_say_when_again, "Score Model", lambda m: state(m, "Score Model").pop("Retry")),
     (lint.tasks_say_when_again, "JitterStrategy", lambda m: retrier(m).pop("JitterStrategy")),
@@ -72,6 +78,11 @@ BROKEN: list[tuple[lint.Rule, str, Break]] = [
     (lint.payloads_fit_contracts, "requires", lambda m: payload(m, "Select Candidate").pop("plan.$")),
     (lint.payloads_fit_contracts, "lacks", lambda m: payload(m, "Select Candidate").update(x=1)),
     (lint.payloads_fit_contracts, "x.$", lambda m: state(m, "Evaluate Model")["ResultSelector"].update({"x.$": "$.x"})),
+    (
+        lint.answers_are_certain,
+        "$.FinalMetricDataList",
+        lambda m: state(m, "Train Candidate")["ResultSelector"].update({"x.$": "$.FinalMetricDataList"}),
+    ),
     (
         lint.results_arrive_whole,
         "champion",
@@ -89,6 +100,10 @@ UNWRITTEN: list[tuple[str, Break]] = [
     ("$.champion", lambda m: state(m, "Score Model")["Parameters"].update({"ModelName.$": "$.champion"})),
     ("$.Artifacts.Uri", lambda m: state(m, "Train Candidate")["ResultSelector"].update({"x.$": "$.Artifacts.Uri"})),
     ("$.Payload.verdict", lambda m: state(m, "Evaluate Model")["ResultSelector"].update({"x.$": "$.Payload.verdict"})),
+    (
+        "$.found.Image",
+        lambda m: state(m, "Is It The Model?")["Choices"][0]["And"][1].update(StringEqualsPath="$.found.Image"),
+    ),
     ("$.evaluation.x", lambda m: state(m, "Is Candidate Better?")["Choices"][0].update(Variable="$.evaluation.x")),
     ("$.plan", lambda m: payload(m, "Close Failed Run").update({"plan.$": "$.plan"})),
     ("$.error", lambda m: state(m, "Announce Deployment")["Parameters"].update({"EndpointId.$": "$.error"})),

@@ -44,6 +44,7 @@ DEPLOYED = [
 ]
 REFUSED = ["Close Refused Run", "Announce Refusal", "Candidate Refused"]
 FAILED = ["Close Failed Run", "Announce Failure", "Run Failed"]
+MADE = {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": examples.selection().candidate.model_uri}}
 
 
 def answers(
@@ -60,6 +61,7 @@ def answers(
         "Train Candidate": [examples.TRAINED],
         "Select Candidate": [answered(examples.selection(champion))],
         "Create Model": [{"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"}],
+        "Find Model": [MADE],
         "Score Model": [examples.SCORED],
         "Evaluate Model": [answered(examples.evaluation(promote))],
         "Close Refused Run": [answered(examples.closed(RunOutcome.REFUSED))],
@@ -158,7 +160,43 @@ def test_an_evaluation_that_says_neither_does_not_deploy() -> None:
     assert execution.path[-1] == "Candidate Refused"
 
 
-BEFORE_THE_END = [name for name in TASKS if name != "Close Failed Run" and not name.startswith("Announce ")]
+REFUSING = always("SageMaker.AmazonSageMakerException")
+
+
+@pytest.fixture(scope="module")
+def lost_answer() -> Execution:
+    return run("retrain", GIVEN, answers(changes={"Create Model": REFUSING}))
+
+
+def test_a_model_whose_answer_was_lost_is_found(lost_answer: Execution) -> None:
+    assert lost_answer.status == "SUCCEEDED"
+    made = lost_answer.path.index("Create Model")
+    assert lost_answer.path[made + 1 : made + 4] == ["Find Model", "Is It The Model?", "Score Holdout"]
+    assert lost_answer.sent["Find Model"] == [{"ModelName": examples.selection().model_name}]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{**MADE, "PrimaryContainer": {"ModelDataUrl": "s3://artifacts/another.tar.gz"}}, {"ModelName": "m"}],
+    ids=["another artifact", "no artifact"],
+)
+def test_somebody_elses_model_of_that_name_leaves_the_refusal(found: dict[str, Any]) -> None:
+    execution = run("retrain", GIVEN, answers(changes={"Create Model": REFUSING, "Find Model": [found]}))
+    assert execution.path[-3:] == FAILED
+    assert execution.payload("Close Failed Run")["error"]["Error"] == "SageMaker.AmazonSageMakerException"
+
+
+def test_a_refusal_that_left_no_model_stays_the_reason() -> None:
+    nothing = always("SageMaker.SageMakerException")
+    execution = run("retrain", GIVEN, answers(changes={"Create Model": REFUSING, "Find Model": nothing}))
+    assert execution.path[-3:] == FAILED
+    assert execution.payload("Close Failed Run")["error"]["Error"] == "SageMaker.AmazonSageMakerException"
+
+
+AFTER_A_REFUSAL = "Find Model"
+BEFORE_THE_END = [
+    name for name in TASKS if name not in ("Close Failed Run", AFTER_A_REFUSAL) and not name.startswith("Announce ")
+]
 
 
 @pytest.mark.parametrize("state", BEFORE_THE_END)
@@ -205,13 +243,14 @@ RETRIERS = [
 @pytest.mark.parametrize(("state", "error", "number", "retrier"), RETRIERS, ids=[f"{s}-{e}" for s, e, _, _ in RETRIERS])
 def test_a_busy_world_is_asked_again(state: str, error: str, number: int, retrier: dict[str, Any]) -> None:
     refuses, fails = "Refus" in state, state in ("Close Failed Run", "Announce Failure")
-    good = answers(promote=not refuses, changes=MISMATCH if fails else None)
+    lost = {"Create Model": REFUSING} if state == AFTER_A_REFUSAL else {}
+    good = answers(promote=not refuses, changes=MISMATCH if fails else lost)
     busy = [Raised("Any.Other" if error == "States.TaskFailed" else error)] * retrier["MaxAttempts"]
     execution = run("retrain", GIVEN, {**good, state: [*busy, *good[state]]})
     assert execution.path[-1] == ("Candidate Refused" if refuses else "Run Failed" if fails else "Model Deployed")
     assert len(execution.sent[state]) == retrier["MaxAttempts"] + 1
-    assert len(execution.waits) == retrier["MaxAttempts"]
-    assert all(wait <= retrier["MaxDelaySeconds"] for wait in execution.waits)
+    assert len(execution.waits) == retrier["MaxAttempts"] + sum(len(execution.sent[other]) - 1 for other in lost)
+    assert all(wait <= retrier["MaxDelaySeconds"] for wait in execution.waits[-retrier["MaxAttempts"] :])
 
 
 @pytest.mark.parametrize("state", ["Train Candidate", "Score Model"])
@@ -257,10 +296,10 @@ def test_promotion_hands_over_all_that_was_learned(next_model: Execution) -> Non
 
 
 def test_every_other_service_gets_a_request_its_api_takes(
-    next_model: Execution, refusal: Execution, failure: Execution
+    next_model: Execution, refusal: Execution, failure: Execution, lost_answer: Execution
 ) -> None:
     asked = set()
-    for execution in (next_model, refusal, failure):
+    for execution in (next_model, refusal, failure, lost_answer):
         for state, sent in _service_calls(execution):
             asked.add(state)
             service, operation, _ = OPERATIONS[integration(TASKS[state])]
@@ -291,7 +330,9 @@ def test_everything_that_sagemaker_makes_carries_its_tags(next_model: Execution)
         assert values["ratchet:definition"] == examples.sha("b")
 
 
-def test_every_state_is_on_a_tested_path(next_model: Execution, refusal: Execution, failure: Execution) -> None:
+def test_every_state_is_on_a_tested_path(
+    next_model: Execution, refusal: Execution, failure: Execution, lost_answer: Execution
+) -> None:
     elsewhere = {"Nothing To Do", "Run Not Closed", "People Not Told"}
-    seen = {*next_model.path, *refusal.path, *failure.path, *elsewhere}
+    seen = {*next_model.path, *refusal.path, *failure.path, *lost_answer.path, *elsewhere}
     assert seen == {place.name for place in places(RETRAIN)}

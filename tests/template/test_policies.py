@@ -133,6 +133,7 @@ SYNC = {
         "events:DescribeRule",
     },
     "sagemaker:createModel": {"sagemaker:CreateModel", "sagemaker:AddTags", "iam:PassRole"},
+    "aws-sdk:sagemaker:describeModel": {"sagemaker:DescribeModel"},
     "aws-sdk:sagemaker:createModelPackage": {"sagemaker:CreateModelPackage"},
     "events:putEvents": {"events:PutEvents"},
     "sqs:sendMessage": {"sqs:SendMessage"},

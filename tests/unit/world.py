@@ -21,6 +21,7 @@ from ratchet.contracts.run import (
     RunPlan,
     SelectCandidateRequest,
     Selection,
+    TrainedCandidate,
     TrainingResult,
     VerifyEndpointRequest,
 )
@@ -62,7 +63,9 @@ class World:
         self.check_idempotency = CheckIdempotency(
             self.ledger, self.store, self.jobs, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
         )
-        self.select_candidate = SelectCandidate(self.ledger, self.store, self.clock, samples.ARTIFACTS, samples.PREFIX)
+        self.select_candidate = SelectCandidate(
+            self.ledger, self.store, self.jobs, self.clock, samples.ARTIFACTS, samples.PREFIX
+        )
         self.evaluate_model = EvaluateModel(self.ledger, self.store, self.clock, samples.ARTIFACTS)
         self.deploy_endpoint = DeployEndpoint(
             self.ledger, self.store, self.endpoints, self.workflow, self.clock, samples.PREFIX, "test"
@@ -143,7 +146,8 @@ class World:
         return tuple(results)
 
     def select(self, run: Run, plan: RunPlan, trained: tuple[TrainingResult, ...]) -> Selection:
-        return self.select_candidate(SelectCandidateRequest(run=run, plan=plan, trained=trained))
+        jobs = tuple(TrainedCandidate(training_job_name=result.training_job_name) for result in trained)
+        return self.select_candidate(SelectCandidateRequest(run=run, plan=plan, trained=jobs))
 
     def score(self, selection: Selection, candidate: float = 0.05, champion: float = 0.15) -> None:
         """Batch transform's part: each model is wrong by its share, up and down in turns."""

@@ -62,7 +62,7 @@ def written(records: list[tuple[str, ...]], ending: str, quoting: int) -> tuple[
     return file.getvalue(), lines
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, endings, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_what_a_csv_writer_wrote_is_read_back_with_its_lines(
     records: list[tuple[str, ...]], ending: str, quoting: int
@@ -75,7 +75,7 @@ def test_what_a_csv_writer_wrote_is_read_back_with_its_lines(
     assert [row[4] for row in accepted] == lines
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows, st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["", "x", "x,y", "x,y,z,w", 'x,"y" z,w'])), max_size=4)
 )
@@ -102,7 +102,7 @@ def _piece(record: tuple[str, ...]) -> str:
     return ",".join('"' + value.replace('"', '""') + '"' for value in record)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_end_in_a_judgement(content: bytes, with_header: bool) -> None:
     judgement, accepted, quarantine = judge((b"y,a,b\n" if with_header else b"") + content)

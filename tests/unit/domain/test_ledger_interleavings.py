@@ -360,8 +360,8 @@ class OnDynamoDb(Interleavings):
 
 
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestInMemory.settings = settings(max_examples=80, stateful_step_count=40)
 TestOnDynamoDb = OnDynamoDb.TestCase
 TestOnDynamoDb.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=12, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
 )

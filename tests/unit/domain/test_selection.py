@@ -105,8 +105,19 @@ def test_a_job_without_a_score_is_an_error(world: World) -> None:
     run = world.start()
     plan = world.plan(run)
     world.preprocess(plan)
-    trained = tuple(result.model_copy(update={"metrics": ()}) for result in world.train(plan, (0.1, 0.2, 0.3)))
-    with pytest.raises(StepOutputMissingError, match="reported no metric validation_score"):
+    _, silent, _ = trained = world.train(plan, (0.1, 0.2, 0.3))
+    world.jobs.ended[silent.training_job_name] = silent.model_copy(update={"metrics": ()})
+    with pytest.raises(StepOutputMissingError, match=r"c2-0 reported no metric validation_score: .* must print"):
+        world.select(run, plan, trained)
+
+
+def test_a_job_that_was_stopped_is_an_error(world: World) -> None:
+    run = world.start()
+    plan = world.plan(run)
+    world.preprocess(plan)
+    trained = world.train(plan, (0.1, 0.2, 0.3))
+    del world.jobs.ended["ratchet-dev-traffic-g1-c3-0"]
+    with pytest.raises(StepOutputMissingError, match="c3-0 ended, but SageMaker does not call it Completed"):
         world.select(run, plan, trained)
 
 
@@ -114,7 +125,7 @@ def test_results_must_match_the_plan(world: World) -> None:
     run = world.start()
     plan = world.plan(run)
     world.preprocess(plan)
-    with pytest.raises(EventInvalidError, match="1 results for 3 candidates"):
+    with pytest.raises(EventInvalidError, match="1 jobs for 3 candidates"):
         world.select(run, plan, world.train(plan, (0.1,)))
     with pytest.raises(EventInvalidError, match=r"plan\.preprocess"):
         world.select(run, plan.model_copy(update={"preprocess": None}), ())

@@ -118,8 +118,14 @@ class RunPlan(Contract):
     champion: Champion | None = None
 
 
+class TrainedCandidate(Contract):
+    """What the Train Candidate state keeps: which job it was. What it left, SageMaker is asked for."""
+
+    training_job_name: str
+
+
 class TrainingResult(Contract):
-    """What the Train Candidate state keeps of DescribeTrainingJob."""
+    """What a completed training job left, as DescribeTrainingJob says."""
 
     training_job_name: str
     model_uri: S3Uri
@@ -129,11 +135,11 @@ class TrainingResult(Contract):
 
 
 class SelectCandidateRequest(Contract):
-    """The plan and the training results, in the order of `plan.train.candidates`."""
+    """The plan and the jobs that trained, in the order of `plan.train.candidates`."""
 
     run: Run
     plan: RunPlan
-    trained: tuple[TrainingResult, ...]
+    trained: tuple[TrainedCandidate, ...]
 
 
 class ModelToScore(Contract):

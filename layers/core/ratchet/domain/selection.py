@@ -14,13 +14,14 @@ from ratchet.contracts.run import (
     RunPlan,
     SelectCandidateRequest,
     Selection,
+    TrainedCandidate,
     TrainingResult,
     TrainPlan,
 )
 from ratchet.domain import identity
 from ratchet.domain.errors import EventInvalidError, StepOutputMissingError
 from ratchet.domain.ledger import Ledger, Step, note
-from ratchet.domain.ports import Clock, ObjectStore
+from ratchet.domain.ports import Clock, ObjectStore, TrainingJobs
 from ratchet.domain.prices import glue_job_dollars, instance_dollars
 
 VALIDATION_METRIC = "validation_score"  # as the training job's MetricDefinitions name it
@@ -38,6 +39,7 @@ class SelectCandidate:
 
     ledger: Ledger
     store: ObjectStore
+    jobs: TrainingJobs
     clock: Clock
     artifacts_bucket: str
     resource_prefix: str
@@ -47,8 +49,8 @@ class SelectCandidate:
         preprocess, train = steps_of(plan)
         self._record_preprocess(run, preprocess)
         trained = [
-            self._record_trained(run, with_result(candidate, result), result)
-            for candidate, result in _paired(train, request.trained)
+            self._record_trained(run, candidate, job.training_job_name)
+            for candidate, job in _paired(train, request.trained)
         ]
         best = best_candidate([*train.reused, *trained])
         selection = Selection(
@@ -82,14 +84,17 @@ class SelectCandidate:
         )
         self.ledger.put_step(run.pipeline, step)
 
-    def _record_trained(self, run: Run, candidate: Candidate, result: TrainingResult) -> Candidate:
-        if candidate.model_uri is None or not self.store.exists(candidate.model_uri):
-            raise StepOutputMissingError(
-                f"training job {candidate.training_job_name} reported {candidate.model_uri}, which is not there"
-            )
+    def _record_trained(self, run: Run, planned: Candidate, job: str) -> Candidate:
+        result = self.jobs.completed(job)
+        if result is None:
+            raise StepOutputMissingError(f"training job {job} ended, but SageMaker does not call it Completed")
+        if not self.store.exists(result.model_uri):
+            raise StepOutputMissingError(f"training job {job} reported {result.model_uri}, which is not there")
+        candidate = with_result(planned, result)
         if candidate.validation_score is None:
             raise StepOutputMissingError(
-                f"training job {candidate.training_job_name} reported no metric {VALIDATION_METRIC}"
+                f"training job {job} reported no metric {VALIDATION_METRIC}: its script must print the line "
+                f"{VALIDATION_METRIC}=<number> for the validation channel, and NaN is no number"
             )
         self.ledger.put_step(run.pipeline, trained_step(run, candidate, result, self.clock()))
         return candidate
@@ -151,10 +156,10 @@ def trained_step(run: Run, candidate: Candidate, result: TrainingResult, now: da
     )
 
 
-def _paired(train: TrainPlan, results: Sequence[TrainingResult]) -> Iterator[tuple[Candidate, TrainingResult]]:
-    if len(results) != len(train.candidates):
-        raise EventInvalidError(f"trained: {len(results)} results for {len(train.candidates)} candidates")
-    return zip(train.candidates, results, strict=True)
+def _paired(train: TrainPlan, jobs: Sequence[TrainedCandidate]) -> Iterator[tuple[Candidate, TrainedCandidate]]:
+    if len(jobs) != len(train.candidates):
+        raise EventInvalidError(f"trained: {len(jobs)} jobs for {len(train.candidates)} candidates")
+    return zip(train.candidates, jobs, strict=True)
 
 
 def validation_score(result: TrainingResult) -> float | None:
