@@ -17,8 +17,18 @@ class Scope:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What was measured of one metric since the last time: each value, and how often it came."""
+
+    name: str
+    unit: str
+    dimensions: Mapping[str, str]
+    values: Mapping[float, int]
+
+
 class Host(Protocol):
-    """Identity, storage, events and logs, as a cloud gives them to a managed service."""
+    """Identity, storage, events, logs and metrics, as a cloud gives them to a managed service."""
 
     def environment(self, scope: Scope, role_arn: str) -> Mapping[str, str]:
         """The AWS_* variables of a process that runs as the role (endpoint, region, session credentials)."""
@@ -33,3 +43,6 @@ class Host(Protocol):
 
     def log(self, scope: Scope, group: str, stream: str, lines: Sequence[str]) -> None:
         """Writes lines to a log stream; group and stream are made when absent."""
+
+    def measure(self, scope: Scope, namespace: str, metrics: Sequence[Metric]) -> None:
+        """Publishes metrics, as of now."""

@@ -1,4 +1,4 @@
-"""MiniStack as the cloud around an engine: role sessions, clients, events and logs, all within its own process."""
+"""MiniStack as the cloud around an engine: role sessions, clients, events, logs and metrics, in its own process."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from ministack.core.responses import request_scope
-from ministack.services import cloudwatch_logs, eventbridge, sts
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, sts
 
 from local.cloud.settings import CloudSettings
-from local.host import Scope
+from local.host import Metric, Scope
 
 _LISTEN_TIMEOUT_SECONDS = 10
 _LISTEN_INTERVAL_SECONDS = 0.02
@@ -87,6 +87,15 @@ class MiniStackHost:
             cloudwatch_logs._create_log_group({"logGroupName": group})
             cloudwatch_logs._create_log_stream(names)
             cloudwatch_logs._put_log_events({**names, "logEvents": events})
+
+    def measure(self, scope: Scope, namespace: str, metrics: Sequence[Metric]) -> None:
+        """Stores metrics as PutMetricData does with Values and Counts, so that percentiles can be asked for."""
+        now = time.time()
+        with request_scope(scope.account, scope.region):
+            for metric in metrics:
+                counted = {"values": list(metric.values), "counts": list(metric.values.values())}
+                named = {"namespace": namespace, "name": metric.name, "dims": dict(metric.dimensions)}
+                cloudwatch._store_datum(**named, ts=now, unit=metric.unit, value=None, **counted, stat_values=None)
 
     def _credentials(self, role_arn: str) -> dict[str, str]:
         """A session of the role, the same at every call: MiniStack keeps each session for ever."""

@@ -89,6 +89,7 @@ class Fleet:
     """Running containers of all variants; counts its requests so that none is lost when it ends."""
 
     def __init__(self, ctx: Context, scope: Scope, endpoint: str, plan: FleetPlan, base: Path) -> None:
+        self.plan = plan
         self.plans = {variant.name: variant for variant in plan.variants}
         self._ctx = ctx
         self.scope = scope
@@ -140,6 +141,10 @@ class Fleet:
         """The answer of the variant's next instance."""
         servers = self._servers[variant]
         return servers[next(self._turn) % len(servers)].invoke(body, headers, INVOCATION_TIMEOUT)
+
+    def size(self, variant: str) -> int:
+        """How many containers the variant has."""
+        return len(self._servers[variant])
 
     def drain(self) -> None:
         """Waits for the requests under way, then ends the containers."""

@@ -1,5 +1,6 @@
 """InvokeEndpoint: which container answers, and how its failures look to the caller."""
 
+import time
 from collections.abc import Mapping
 
 from local.host import Scope
@@ -7,6 +8,7 @@ from local.sagemaker.context import Context
 from local.sagemaker.errors import SageMakerError
 from local.sagemaker.fleet import Fleet, VariantPlan
 from local.sagemaker.hosting import Answer, HostingError
+from local.sagemaker.meter import Meter
 from local.sagemaker.store import ENDPOINT
 from local.sagemaker.traffic import Traffic
 
@@ -18,14 +20,16 @@ _FORWARDED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
 class Invocations:
     """The runtime's side of endpoints."""
 
-    def __init__(self, ctx: Context, traffic: Traffic) -> None:
+    def __init__(self, ctx: Context, traffic: Traffic, meter: Meter) -> None:
         self._ctx = ctx
         self._traffic = traffic
+        self._meter = meter
 
     def invoke(
         self, scope: Scope, name: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a prediction; raises ValidationError or ModelError."""
+        began = time.perf_counter()
         lowered = {header.lower(): value for header, value in headers.items()}
         record = self._ctx.store.find(scope, ENDPOINT, name)
         known = record is not None and record["EndpointName"] == name
@@ -37,9 +41,15 @@ class Invocations:
             if variant not in fleet.plans:
                 raise SageMakerError("ValidationError", f"Variant {variant} not found for endpoint {name}.")
             _check_size(body, fleet.plans[variant])
-            answer = _answer(fleet, variant, body, lowered)
+            sent = {header: lowered[header] for header in _FORWARDED if header in lowered}
+            asked = time.perf_counter()
+            answer = _answer(fleet, variant, body, sent)
+            model = time.perf_counter() - asked
+            self._meter.count(fleet, variant, answer.status, model, time.perf_counter() - began - model)
         finally:
             fleet.leave()
+        if not 200 <= answer.status < 400:
+            raise _model_error(fleet, answer)
         given = {"Content-Type": answer.content_type, "x-Amzn-Invoked-Production-Variant": variant}
         if answer.attributes:
             given["X-Amzn-SageMaker-Custom-Attributes"] = answer.attributes
@@ -47,17 +57,15 @@ class Invocations:
 
 
 def _answer(fleet: Fleet, variant: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    sent = {header: headers[header] for header in _FORWARDED if header in headers}
+    """The container's answer, or in its place what its absence is called: status 0 when it came too late."""
     try:
-        answer = fleet.invoke(variant, body, sent)
+        return fleet.invoke(variant, body, headers)
     except HostingError as error:
-        raise _model_error(fleet, 0 if error.timed_out else 500, str(error)) from error
-    if answer.status >= 400:
-        raise _model_error(fleet, answer.status, answer.body.decode(errors="replace"))
-    return answer
+        return Answer(0 if error.timed_out else 500, "text/plain", str(error).encode())
 
 
-def _model_error(fleet: Fleet, status: int, message: str) -> SageMakerError:
+def _model_error(fleet: Fleet, answer: Answer) -> SageMakerError:
+    status, message = answer.status, answer.body.decode(errors="replace")
     scope, group = fleet.scope, f"/aws/sagemaker/Endpoints/{fleet.endpoint}"
     side = "client" if 400 <= status < 500 else "server"
     return SageMakerError(

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.glue import GlueEngine, GlueError
-from local.host import Scope
+from local.host import Metric, Scope
 
 SCOPE = Scope("111122223333", "eu-west-1")
 ROLE = "arn:aws:iam::111122223333:role/glue"
@@ -56,6 +56,9 @@ class FakeHost:
 
     def log(self, scope: Scope, group: str, stream: str, lines: Sequence[str]) -> None:
         self.logs.setdefault((group, stream), []).extend(lines)
+
+    def measure(self, scope: Scope, namespace: str, metrics: Sequence[Metric]) -> None:
+        raise AssertionError("the engine measures nothing")
 
 
 class Glue:

@@ -3,14 +3,14 @@
 import io
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.host import Scope
+from local.host import Metric, Scope
 
 PAGE = 2
 
@@ -32,6 +32,7 @@ class FakeHost:
         self.events: list[Event] = []
         self.logs: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self.alarms: dict[str, str] = {}
+        self.metrics: defaultdict[tuple[str, str, str], Counter[float]] = defaultdict(Counter)
         self.denied_roles: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._lock = threading.Lock()
@@ -44,6 +45,7 @@ class FakeHost:
                 self.events,
                 self.logs,
                 self.alarms,
+                self.metrics,
                 self.denied_roles,
                 self.unknown_roles,
             ):
@@ -74,6 +76,14 @@ class FakeHost:
         """Keeps the lines."""
         with self._lock:
             self.logs[group, stream].extend(lines)
+
+    def measure(self, scope: Scope, namespace: str, metrics: Sequence[Metric]) -> None:
+        """Adds the values up."""
+        assert namespace == "AWS/SageMaker"
+        with self._lock:
+            for metric in metrics:
+                key = metric.name, metric.unit, ",".join(metric.dimensions.values())
+                self.metrics[key].update(metric.values)
 
     def statuses(self, detail_type: str, field: str) -> list[str]:
         """What the events of a type said of a field, in order."""
