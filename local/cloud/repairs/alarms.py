@@ -1,33 +1,37 @@
-"""T12: an alarm looks at its own dimensions, and EventBridge hears when its state really changes."""
+"""T12: alarms look at their own metric, change with data and with time, and EventBridge hears of it.
+
+With the cloud's speed S, a period of P seconds is P / S real seconds long. Alarms are looked at once in such a minute,
+those with shorter periods every ten such seconds.
+"""
 
 import json
-import operator
+import threading
 import time
 from typing import Any
 
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import cloudwatch, eventbridge
 
+from local.cloud.repairs.alarm_rules import COMPARISONS, evaluation_range, judge
 from local.cloud.repairs.patching import Function, expect, expect_all, replace
+from local.cloud.settings import CloudSettings
 
-_TREATED = ("breaching", "notBreaching")
-_COMPARISONS = {
-    "GreaterThanOrEqualToThreshold": operator.ge,
-    "GreaterThanThreshold": operator.gt,
-    "LessThanThreshold": operator.lt,
-    "LessThanOrEqualToThreshold": operator.le,
-}
+_TICK_SECONDS = 10
+_TICKS_A_MINUTE = 6
+_SHORTEST_TICK = 0.05
+_MINUTE = 60
 
 
-def apply() -> None:
-    """Evaluates alarms on the metric they name and announces each change of state."""
+def apply(settings: CloudSettings) -> None:
+    """Evaluates alarms when data arrives and by the clock, and announces each change of state."""
+    alarms = _Alarms(settings.speed)
     replace(
         cloudwatch,
         "_record_history",
         "(alarm_name, old_state, new_state, reason, alarm_type='MetricAlarm', reason_data=None)",
         _announce,
     )
-    replace(cloudwatch, "_evaluate_alarm", "(alarm)", lambda _: _evaluate, ("in _metrics.items():",))
+    replace(cloudwatch, "_evaluate_alarm", "(alarm)", lambda _: _with(alarms), ("in _metrics.items():",))
     expect_all(
         cloudwatch,
         {
@@ -39,6 +43,88 @@ def apply() -> None:
         },
     )
     expect(eventbridge, "_put_events", "(data, allow_aws_source=False)")
+    threading.Thread(target=alarms.run, name="alarms", daemon=True).start()
+
+
+class _Alarms:
+    """Looks at alarms, at the cloud's speed."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Evaluates all alarms for ever."""
+        tick = 0
+        while True:
+            time.sleep(max(_TICK_SECONDS / self._speed, _SHORTEST_TICK))
+            tick += 1
+            for account, region in {key[:2] for key in list(cloudwatch._alarms._data)}:
+                with request_scope(account, region):
+                    for alarm in list(cloudwatch._alarms.values()):
+                        if alarm.get("Period", _MINUTE) < _MINUTE or tick % _TICKS_A_MINUTE == 0:
+                            self._evaluate_safely(alarm)
+
+    def evaluate(self, alarm: dict[str, Any]) -> None:
+        """Changes the alarm's state if its metric says so, and tells those who want to know."""
+        with self._lock:  # data and the clock may both find the same change
+            state, reason = self._state(alarm)
+            old = alarm["StateValue"]
+            if state in (None, old):
+                return
+            now = int(time.time())
+            alarm.update(
+                StateValue=state, StateReason=reason, StateUpdatedTimestamp=now, StateTransitionedTimestamp=now
+            )
+        cloudwatch._record_history(alarm["AlarmName"], old, state, reason)
+        cloudwatch._dispatch_alarm_actions(alarm, old, state, reason)
+        cloudwatch._evaluate_parent_alarms(alarm)
+
+    def _evaluate_safely(self, alarm: dict[str, Any]) -> None:
+        try:
+            self.evaluate(alarm)
+        except Exception:  # noqa: BLE001 - the other alarms go on
+            cloudwatch.logger.exception("alarm %s could not be evaluated", alarm.get("AlarmName"))
+
+    def _state(self, alarm: dict[str, Any]) -> tuple[str | None, str]:
+        """The state that the alarm's periods put it in, None when they leave it as it is; and why."""
+        if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in COMPARISONS:
+            return None, ""
+        values = self._datapoints(alarm)
+        threshold, compare = alarm.get("Threshold", 0), COMPARISONS[alarm["ComparisonOperator"]]
+        breaches = [None if value is None else compare(value, threshold) for value in values]
+        periods = alarm.get("EvaluationPeriods", 1)
+        needed = alarm.get("DatapointsToAlarm") or periods
+        treatment = alarm.get("TreatMissingData") or "missing"
+        state = judge(breaches, periods, needed, treatment)
+        shown = [value for value in values if value is not None][:periods]
+        if not shown:
+            return state, f"No datapoints were received for {periods} period(s) and they were treated as {treatment}."
+        crossed = sum(breach is True for breach in breaches[:periods])
+        return state, (
+            f"Threshold Crossed: {crossed} out of the last {periods} datapoints {shown}: "
+            f"{alarm['ComparisonOperator']} ({threshold})"
+        )
+
+    def _datapoints(self, alarm: dict[str, Any]) -> list[float | None]:
+        """The statistic of each period of the evaluation range, newest first; None where the metric has no data."""
+        dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
+        points = list(cloudwatch._metrics.get((alarm.get("Namespace"), alarm.get("MetricName"), dimensions)) or [])
+        statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
+        now, period = time.time(), alarm.get("Period", _MINUTE) / self._speed
+        values: list[float | None] = []
+        for index in range(evaluation_range(alarm.get("EvaluationPeriods", 1))):
+            newest = now - index * period
+            inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
+            values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
+        return values
+
+
+def _with(alarms: _Alarms) -> Function:
+    def evaluate(alarm: dict[str, Any]) -> None:
+        alarms.evaluate(alarm)
+
+    return evaluate
 
 
 def _announce(original: Function) -> Function:
@@ -73,44 +159,6 @@ def _configuration(alarm: dict[str, Any]) -> dict[str, Any]:
         "name": alarm["MetricName"],
         "dimensions": cloudwatch._dims_from_list(alarm.get("Dimensions") or []),
     }
-    stat = {"metric": metric, "period": alarm.get("Period", 60), "stat": alarm.get("Statistic", "Average")}
-    return {**configuration, "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]}
-
-
-def _evaluate(alarm: dict[str, Any]) -> None:
-    state, reason = _state(alarm)
-    old = alarm["StateValue"]
-    if state in (None, old):
-        return
-    alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
-    cloudwatch._record_history(alarm["AlarmName"], old, state, reason)
-    cloudwatch._dispatch_alarm_actions(alarm, old, state, reason)
-    cloudwatch._evaluate_parent_alarms(alarm)
-
-
-def _state(alarm: dict[str, Any]) -> tuple[str | None, str]:
-    """The state that the newest periods put the alarm in, None when they say nothing; and why."""
-    treatment = alarm.get("TreatMissingData") or "missing"
-    values = [value for value in _datapoints(alarm) if value is not None or treatment in _TREATED]
-    if not values or (values.count(None) == len(values) and alarm["StateValue"] == "INSUFFICIENT_DATA"):
-        return None, ""
-    threshold, compare = alarm.get("Threshold", 0), _COMPARISONS[alarm["ComparisonOperator"]]
-    breaching = [treatment == "breaching" if value is None else compare(value, threshold) for value in values]
-    needed = min(alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"], len(values))
-    state = "ALARM" if sum(breaching) >= needed else "OK"
-    reason = f"Threshold Crossed: {sum(breaching)} of {len(values)} datapoints {values} {alarm['ComparisonOperator']}"
-    return state, f"{reason} {threshold}"
-
-
-def _datapoints(alarm: dict[str, Any]) -> list[float | None]:
-    """The statistic of each evaluated period, newest first; None where the metric has no data."""
-    dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
-    points = cloudwatch._metrics.get((alarm.get("Namespace"), alarm.get("MetricName"), dimensions)) or []
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
-    now, period = time.time(), alarm.get("Period", 60)
-    values: list[float | None] = []
-    for index in range(alarm.get("EvaluationPeriods", 1)):
-        newest = now - index * period
-        inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
-        values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
-    return values
+    stat = {"metric": metric, "period": alarm.get("Period", _MINUTE), "stat": statistic}
+    return {**configuration, "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]}
