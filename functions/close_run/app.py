@@ -2,6 +2,7 @@
 
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
+from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.run_schedule import RunSchedule
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
@@ -22,6 +23,7 @@ def build() -> CloseRun:
         start_run=StartRun(ledger, StepFunctions(settings.retrain_state_machine_arn), utc_now),
         clock=utc_now,
         resource_prefix=settings.resource_prefix,
+        jobs=RunJobs(settings.resource_prefix, settings.preprocess_job_name),
         schedule=RunSchedule(*settings.schedule),
     )
 

@@ -3,6 +3,7 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.event_bus import EventBus
+from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.run_schedule import RunSchedule
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
@@ -23,6 +24,7 @@ def build() -> Reconcile:
     ledger, endpoints = DynamoDbLedger(settings.ledger_table_name), SageMakerEndpoints()
     workflow = StepFunctions(settings.retrain_state_machine_arn, settings.ingest_state_machine_arn)
     start_run = StartRun(ledger, workflow, utc_now)
+    jobs = RunJobs(settings.resource_prefix, settings.preprocess_job_name)
     schedule = RunSchedule(*settings.schedule)
     return Reconcile(
         ledger=ledger,
@@ -31,7 +33,7 @@ def build() -> Reconcile:
         endpoints=endpoints,
         publisher=EventBus(settings.event_bus_name),
         start_run=start_run,
-        close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix, schedule),
+        close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix, jobs, schedule),
         resume_deployment=ResumeDeployment(ledger, endpoints, workflow, utc_now, settings.resource_prefix),
         clock=utc_now,
         data_bucket=settings.data_bucket_name,

@@ -20,6 +20,8 @@ NO_RESOURCE_LEVEL = {
     "logs:DescribeLogGroups": "Step Functions asks for all before it delivers",
     "cloudwatch:PutMetricData": "metrics are no resources; a condition bounds the namespace",
     "ecr:GetAuthorizationToken": "the token is the registry's",
+    "sagemaker:ListTrainingJobs": "a list is of all jobs",
+    "sagemaker:ListTransformJobs": "a list is of all jobs",
     "states:SendTaskSuccess": "a task token names no resource",
     "states:SendTaskFailure": "a task token names no resource",
 }

@@ -8,7 +8,7 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.definition import DeploySection
 from ratchet.domain.errors import DependencyBusyError
-from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction
+from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, StartedJobs
 from tests.unit import samples
 
 
@@ -128,6 +128,18 @@ class FakeTrainingJobs:
 
     def completed(self, name: str) -> TrainingResult | None:
         return self.ended.get(name)
+
+
+@dataclass
+class FakeJobs:
+    """Keeps what it was told to stop; `writing` are the answers, one for each time."""
+
+    stopped: list[StartedJobs] = field(default_factory=list)
+    writing: list[list[str]] = field(default_factory=list)
+
+    def stop(self, started: StartedJobs) -> list[str]:
+        self.stopped.append(started)
+        return self.writing.pop(0) if self.writing else []
 
 
 @dataclass

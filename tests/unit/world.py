@@ -29,13 +29,22 @@ from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment, VerifyEndpoint
 from ratchet.domain.evaluation import EvaluateModel
+from ratchet.domain.ledger import PipelineState, RunRecord
 from ratchet.domain.planning import CheckIdempotency
 from ratchet.domain.ports import Prediction
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.selection import SelectCandidate
 from ratchet.domain.starting import StartRun
 from tests.unit import samples
-from tests.unit.fakes import FakeClock, FakeEndpoints, FakePublisher, FakeSchedule, FakeTrainingJobs, FakeWorkflow
+from tests.unit.fakes import (
+    FakeClock,
+    FakeEndpoints,
+    FakeJobs,
+    FakePublisher,
+    FakeSchedule,
+    FakeTrainingJobs,
+    FakeWorkflow,
+)
 
 ENDPOINT = f"{samples.PREFIX}-traffic"
 HOLDOUT_DAYS = 28
@@ -52,13 +61,14 @@ class World:
     publisher: FakePublisher = field(default_factory=FakePublisher)
     schedule: FakeSchedule = field(default_factory=FakeSchedule)
     jobs: FakeTrainingJobs = field(default_factory=FakeTrainingJobs)
+    at_work: FakeJobs = field(default_factory=FakeJobs)
     uploads: int = 0
 
     def __post_init__(self) -> None:
         self.endpoints = FakeEndpoints(self.clock)
         self.start_run = StartRun(self.ledger, self.workflow, self.clock)
         self.close_run = CloseRun(
-            self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX, self.schedule
+            self.ledger, self.endpoints, self.start_run, self.clock, samples.PREFIX, self.at_work, self.schedule
         )
         self.check_idempotency = CheckIdempotency(
             self.ledger, self.store, self.jobs, self.close_run, self.clock, samples.ARTIFACTS, samples.PREFIX
@@ -97,18 +107,28 @@ class World:
 
     def accept(self, count: int = 1) -> None:
         """Validation's part for new uploads."""
-        state = self.ledger.pipeline("traffic")
-        assert state is not None
-        assert state.definition is not None
+        definition = self.state.definition
+        assert definition is not None
         for _ in range(count):
             self.uploads += 1
             self.ledger.record_object("traffic", samples.upload(self.uploads))
-            self.ledger.accept("traffic", samples.verdict(self.uploads, data_hash=state.definition.data_hash))
+            self.ledger.accept("traffic", samples.verdict(self.uploads, data_hash=definition.data_hash))
 
     def start(self, reason: str = "upload", forced: bool = False) -> Run:
         result = self.start_run(StartRunRequest(pipeline="traffic", reason=reason, forced=forced))
         assert result.started, result.because
         return self.workflow.started[-1]
+
+    @property
+    def state(self) -> PipelineState:
+        state = self.ledger.pipeline("traffic")
+        assert state is not None
+        return state
+
+    def record(self, run: Run) -> RunRecord:
+        record = self.ledger.run("traffic", run.run_id)
+        assert record is not None
+        return record
 
     def arn(self, run: Run) -> str:
         return self.workflow.retrain_execution_arn(run.run_id)

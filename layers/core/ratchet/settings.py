@@ -84,9 +84,11 @@ class ResumeDeploymentSettings(Settings):
     resource_prefix: Setting
 
 
-class RetrySettings(Settings):
-    """What plans the retry of a failed run."""
+class FailedRunSettings(Settings):
+    """What ends a failed run: its jobs are looked for, and its retry is planned."""
 
+    resource_prefix: Setting
+    preprocess_job_name: Setting
     schedule_group_name: Setting
     scheduler_role_arn: Setting
     scheduler_dead_letter_queue_arn: Setting
@@ -103,20 +105,18 @@ class RetrySettings(Settings):
         )
 
 
-class CloseRunSettings(RetrySettings):
+class CloseRunSettings(FailedRunSettings):
     """close_run"""
 
     ledger_table_name: Setting
-    resource_prefix: Setting
     retrain_state_machine_arn: Setting
 
 
-class ReconcileSettings(RetrySettings):
+class ReconcileSettings(FailedRunSettings):
     """reconcile"""
 
     ledger_table_name: Setting
     data_bucket_name: Setting
-    resource_prefix: Setting
     retrain_state_machine_arn: Setting
     ingest_state_machine_arn: Setting
     event_bus_name: Setting

@@ -6,7 +6,6 @@ import pytest
 
 from ratchet.contracts.run import CloseRunRequest, Run, RunOutcome, TaskError
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError, StaleRunError
-from ratchet.domain.ledger import PipelineState, RunRecord
 from tests.unit import samples
 from tests.unit.world import ENDPOINT, World
 
@@ -15,29 +14,9 @@ MISMATCH = TaskError(
 )
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
-def state_of(world: World) -> PipelineState:
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
-    return state
-
-
-def record_of(world: World, run_id: str) -> RunRecord:
-    record = world.ledger.run("traffic", run_id)
-    assert record is not None
-    return record
-
-
 def test_deployed_makes_the_champion_and_frees_the_pipeline(world: World) -> None:
     run = world.deployed()
-    state, record = state_of(world), record_of(world, run.run_id)
+    state, record = world.state, world.record(run)
     assert (state.owner, state.behind) == (None, False)
     assert state.champion is not None
     assert record.evaluation is not None
@@ -58,9 +37,9 @@ def test_refused_keeps_the_champion_and_tells_people_why(world: World) -> None:
     world.deployed()
     world.accept()
     run, plan, selection, evaluation = world.judged(candidate=0.4)
-    champion = state_of(world).champion
+    champion = world.state.champion
     result = world.close(run, RunOutcome.REFUSED, plan=plan, selection=selection, evaluation=evaluation)
-    assert state_of(world).champion == champion
+    assert world.state.champion == champion
     assert result.announcement.subject == "traffic: candidate refused"
     assert result.announcement.finding == evaluation.finding
     assert result.announcement.links == {"show": "ratchet show traffic-g2", "decision": evaluation.decision_uri}
@@ -97,8 +76,8 @@ def test_a_next_run_that_does_not_start_does_not_undo_the_close(world: World, ca
     result = world.close(run, RunOutcome.REFUSED, plan=plan, selection=selection, evaluation=evaluation)
     assert (result.outcome, result.next_run_id) == (RunOutcome.REFUSED, None)
     assert "reconcile will start it" in caplog.text
-    assert state_of(world).owner is None
-    assert state_of(world).behind
+    assert world.state.owner is None
+    assert world.state.behind
 
 
 def test_a_deployed_run_needs_all_that_makes_a_champion(world: World) -> None:
@@ -115,9 +94,9 @@ def test_a_deployed_run_needs_all_that_makes_a_champion(world: World) -> None:
                     update={"candidate": selection.candidate.model_copy(update={"model_uri": None})}
                 ),
             ),
-            record_of(world, run.run_id),
+            world.record(run),
         )
-    assert state_of(world).owner == world.arn(run)
+    assert world.state.owner == world.arn(run)
 
 
 def deploying(world: World) -> Run:
@@ -136,12 +115,12 @@ def test_failed_puts_the_endpoint_back_before_it_closes(world: World) -> None:
     for _ in range(2):
         with pytest.raises(DependencyBusyError, match="on its way back"):
             world.close(run, RunOutcome.FAILED, error=MISMATCH)
-        assert state_of(world).owner == world.arn(run), "the pipeline stays owned while its endpoint moves"
+        assert world.state.owner == world.arn(run), "the pipeline stays owned while its endpoint moves"
     assert world.endpoints.calls[-1] == f"update {ENDPOINT} ratchet-dev-traffic-g1"
     world.endpoints.finish(ENDPOINT)
     result = world.close(run, RunOutcome.FAILED, error=MISMATCH)
     assert result.outcome is RunOutcome.FAILED
-    state = state_of(world)
+    state = world.state
     assert state.champion is not None
     assert (state.owner, state.champion.run_id, state.failures) == (None, "traffic-g1", 1)
 
@@ -160,7 +139,7 @@ def test_failed_does_not_loop_on_the_same_work(world: World) -> None:
     world.plan(run)
     result = world.close(run, RunOutcome.FAILED, error=TaskError(error="States.Timeout", cause=""))
     assert result.next_run_id is None
-    assert not state_of(world).behind
+    assert not world.state.behind
 
 
 def test_failed_before_its_plan_answers_for_the_work_it_was_claimed_for(world: World) -> None:
@@ -190,7 +169,7 @@ def test_failed_reads_from_the_ledger_what_its_request_lacks(world: World) -> No
         world.close(run, RunOutcome.FAILED, error=MISMATCH)
     world.endpoints.finish(ENDPOINT)
     announcement = world.close(run, RunOutcome.FAILED, error=MISMATCH).announcement
-    record = record_of(world, run.run_id)
+    record = world.record(run)
     assert record.evaluation is not None
     assert record.plan is not None
     assert announcement.links["decision"] == record.evaluation.decision_uri

@@ -19,14 +19,6 @@ LATER = samples.NOW + timedelta(minutes=1)
 EARLIER = samples.NOW - timedelta(minutes=1)
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
 def judged(world: World) -> tuple[Run, Selection]:
     run, _, selection, _ = world.judged()
     return run, selection

@@ -11,14 +11,6 @@ from tests.unit import samples
 from tests.unit.world import World, jsonl
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
 def decision_of(world: World, evaluation: Evaluation) -> dict[str, Any]:
     document: dict[str, Any] = world.store.read_json(evaluation.decision_uri)
     return document
@@ -214,8 +206,7 @@ def test_slices_of_a_classification_are_compared_with_the_champion() -> None:
     run = world.start()
     plan = world.plan(run).model_copy(update={"champion": samples.champion()})
     world.close(run, RunOutcome.FAILED)
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     world.ledger._change(state, champion=plan.champion)
     world.accept()
     document = decision_of(world, classified(world, wrong=10, champion_wrong=60))

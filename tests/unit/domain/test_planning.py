@@ -75,8 +75,7 @@ def test_without_an_accepted_upload_there_is_nothing_to_do_and_the_run_is_closed
     record = world.ledger.run("traffic", run.run_id)
     assert record is not None
     assert (record.outcome, record.because) == (RunOutcome.NOTHING_TO_DO, plan.because)
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     assert (state.owner, state.behind) == (None, False)
 
 
@@ -158,8 +157,7 @@ def test_the_champion_travels_with_the_plan(world: World) -> None:
     world.deployed()
     world.accept()
     plan = world.plan(world.start())
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     assert plan.champion == state.champion
 
 
@@ -177,8 +175,7 @@ def test_uploads_accepted_after_the_work_counter_was_read_belong_to_the_next_run
     plan = world.plan(run)
     assert (plan.uploads, plan.work_seq) == (2, 2)
     world.close(run, RunOutcome.REFUSED)
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     assert (state.work_seq, state.done_seq) == (3, 2)
 
 

@@ -23,8 +23,7 @@ def world() -> World:
     world.apply()
     world.accept()
     world.deployed()
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     world.ledger._change(state, applied_at=samples.NOW)
     world.clock.now = samples.NOW
     world.endpoints.calls.clear()
@@ -36,8 +35,7 @@ def put(world: World, key: str = KEY, minutes_ago: float = 6) -> str:
     version = world.store.write(f"s3://{samples.DATA}/{key}", b"a,b\n")
     world.clock.now = version.modified
     world.clock.advance(minutes=minutes_ago)
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     world.ledger._change(state, applied_at=version.modified)
     return version.version_id
 
@@ -238,6 +236,5 @@ def test_an_execution_event_looks_at_its_own_pipeline_only(world: World) -> None
     world.accept()
     assert world.reconcile("other").started == ("other-g1",)
     assert world.reconcile("unheard-of").pipelines == 0
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     assert state.behind

@@ -7,25 +7,10 @@ import pytest
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import CloseRunResult, Run, RunOutcome, TaskError
 from ratchet.domain.errors import DependencyBusyError
-from ratchet.domain.ledger import PipelineState
 from ratchet.domain.ports import ExecutionStatus
 from tests.unit.world import World
 
 ERROR = TaskError(error="States.TaskFailed", cause='{"TrainingJobName": "j", "FailureReason": "out of memory"}')
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
-def state_of(world: World) -> PipelineState:
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
-    return state
 
 
 def fail(world: World, run: Run) -> CloseRunResult:
@@ -86,7 +71,7 @@ def test_a_retry_comes_to_nothing_once_new_data_was_trained(world: World) -> Non
     run, plan, selection, evaluation = world.judged(candidate=0.4)
     world.close(run, RunOutcome.REFUSED, plan=plan, selection=selection, evaluation=evaluation)
     assert fire(world, "traffic-g1-retry") is None
-    assert state_of(world).retry is None
+    assert world.state.retry is None
 
 
 def test_a_forced_run_is_tried_again_as_a_forced_one(world: World) -> None:

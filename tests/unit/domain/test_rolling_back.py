@@ -7,7 +7,7 @@ import pytest
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.announcements import announcement_of, kind_of
 from ratchet.domain.errors import EndpointRolledBackError, PredictionMismatchError, RollbackRefusedError
-from ratchet.domain.ledger import PipelineState, RunRecord
+from ratchet.domain.ledger import RunRecord
 from ratchet.domain.ports import ExecutionStatus, Prediction
 from ratchet.domain.rolling_back import RollBack
 from tests.unit import samples
@@ -26,12 +26,6 @@ def world() -> World:
     world.accept()
     world.deployed(candidate=0.02, until="2026-01-01T00:00:00")
     return world
-
-
-def state_of(world: World) -> PipelineState:
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
-    return state
 
 
 def roll_back(world: World, meanwhile: Callable[[], None] | None = None) -> RunRecord:
@@ -54,7 +48,7 @@ def roll_back(world: World, meanwhile: Callable[[], None] | None = None) -> RunR
 
 def test_the_previous_champion_serves_and_the_history_says_who_and_why(world: World) -> None:
     record = roll_back(world)
-    state = state_of(world)
+    state = world.state
     assert state.champion is not None
     assert (state.champion.run_id, state.owner) == ("traffic-g1", None)
     assert world.endpoints.live[ENDPOINT].config_name == "ratchet-dev-traffic-g1"
@@ -77,7 +71,7 @@ def test_people_are_told(world: World) -> None:
 def test_nothing_that_waits_is_answered_for_by_a_rollback(world: World) -> None:
     world.accept()
     roll_back(world)
-    assert state_of(world).behind
+    assert world.state.behind
     assert world.plan(world.start()).uploads == 3
 
 
@@ -86,7 +80,7 @@ def test_a_run_that_owns_the_pipeline_is_not_disturbed(world: World) -> None:
     run = world.start()
     with pytest.raises(RollbackRefusedError, match="traffic-g3 owns the pipeline; wait until it has ended"):
         roll_back(world)
-    assert state_of(world).owner == world.arn(run)
+    assert world.state.owner == world.arn(run)
     assert world.endpoints.live[ENDPOINT].config_name == "ratchet-dev-traffic-g2"
 
 
@@ -126,7 +120,7 @@ def test_an_endpoint_that_answers_otherwise_than_it_was_judged_leaves_the_champi
 
 
 def unchanged(world: World) -> None:
-    state = state_of(world)
+    state = world.state
     assert state.champion is not None
     assert (state.champion.run_id, state.owner, len(world.ledger.champions("traffic"))) == ("traffic-g2", None, 2)
     assert world.endpoints.live[ENDPOINT].config_name == "ratchet-dev-traffic-g2"
@@ -138,8 +132,8 @@ def test_a_long_update_keeps_its_claim(world: World) -> None:
 
     def wait() -> None:
         world.clock.advance(minutes=2)
-        moments.append(state_of(world).claimed_at)
-        world.workflow.statuses[str(state_of(world).owner)] = ExecutionStatus.UNKNOWN
+        moments.append(world.state.claimed_at)
+        world.workflow.statuses[str(world.state.owner)] = ExecutionStatus.UNKNOWN
         assert not world.reconcile().released
         if len(moments) == 5:
             world.endpoints.finish(ENDPOINT)

@@ -74,8 +74,7 @@ def test_without_any_upload_left_there_is_nothing_to_train(world: World) -> None
     for number in (1, 2):
         withdraw(world, samples.upload(number))
     assert world.plan(world.start()).outcome == "NOTHING_TO_DO"
-    state = world.ledger.pipeline("traffic")
-    assert state is not None
+    state = world.state
     assert state.champion is not None
     assert world.ledger.runs("traffic")[-1].outcome is RunOutcome.NOTHING_TO_DO
 

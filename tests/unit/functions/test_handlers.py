@@ -24,6 +24,7 @@ SETTINGS = {
     "RESOURCE_PREFIX": "ratchet-dev",
     "STAGE": "dev",
     "EVENT_BUS_NAME": "bus",
+    "PREPROCESS_JOB_NAME": "preprocess",
     "SCHEDULE_GROUP_NAME": "ratchet-dev",
     "SCHEDULER_ROLE_ARN": "arn:aws:iam::123456789012:role/scheduler",
     "SCHEDULER_DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:scheduler-dlq",

@@ -10,7 +10,8 @@ from ratchet.domain.announcements import announcement_of, failure_finding, kind_
 from ratchet.domain.deploying import put_back
 from ratchet.domain.errors import EventInvalidError, StaleRunError
 from ratchet.domain.ledger import Claim, Ledger, PipelineState, RunRecord, after_close, claim_of
-from ratchet.domain.ports import Clock, Endpoints, Schedule
+from ratchet.domain.leftovers import stop_leftovers
+from ratchet.domain.ports import Clock, Endpoints, Jobs, Schedule
 from ratchet.domain.starting import StartRun
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ class CloseRun:
     start_run: StartRun
     clock: Clock
     resource_prefix: str
-    schedule: Schedule | None = None  # None where no run fails
+    jobs: Jobs | None = None  # None, as the schedule, where no run fails
+    schedule: Schedule | None = None
 
     def __call__(self, request: CloseRunRequest) -> CloseRunResult:
         run = request.run
@@ -49,6 +51,8 @@ class CloseRun:
         claim = claim_of(request.run, request.execution_arn)
         state = self._owned(claim)
         if request.outcome is RunOutcome.FAILED:
+            if self.jobs is not None:
+                stop_leftovers(self.jobs, record)
             self._put_back(claim, state)
         closed = self._ended(request, record, state)
         self.ledger.close(claim, closed, champion_of(closed) if closed.outcome is RunOutcome.DEPLOYED else None)

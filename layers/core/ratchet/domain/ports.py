@@ -93,6 +93,24 @@ class TrainingJobs(Protocol):
 
 
 @dataclass(frozen=True)
+class StartedJobs:
+    """The jobs that a run may have started: names without their retry suffix, and where preprocessing writes."""
+
+    training: frozenset[str]
+    transform: frozenset[str]
+    preprocess_output: str | None  # None when it was done before
+    since: datetime
+
+
+class Jobs(Protocol):
+    """The jobs of runs, when nobody waits for them any more."""
+
+    def stop(self, started: StartedJobs) -> list[str]:
+        """Tells all that still work to stop; the preprocess runs that have not ended yet."""
+        ...
+
+
+@dataclass(frozen=True)
 class EndpointDescription:
     """What DescribeEndpoint says; `config_name` is the live one."""
 

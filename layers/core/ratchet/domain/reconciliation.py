@@ -73,16 +73,22 @@ class Reconcile:
         if state.owner is None or state.claimed_at is None:
             return
         status = self.workflow.status(state.owner)
-        if status is ExecutionStatus.ENDED:
+        overdue = self.clock() - state.claimed_at > PERIOD
+        if status is ExecutionStatus.ENDED or (status is ExecutionStatus.UNKNOWN and overdue and self._planned(state)):
             result = self._close_failed(state, state.owner)
             yield "closed", identity.run_id(state.pipeline, state.fence)
             if result.stalled:
                 yield "stalled", identity.run_id(state.pipeline, state.fence)
-        elif status is ExecutionStatus.UNKNOWN and self.clock() - state.claimed_at > PERIOD:
+        elif status is ExecutionStatus.UNKNOWN and overdue:
             claim = Claim(pipeline=state.pipeline, fence=state.fence, execution_arn=state.owner)
             self.ledger.release(claim)
             self.publisher.announce("Work Stalled", _stalled(claim))
             yield "released", claim.run_id
+
+    def _planned(self, state: PipelineState) -> bool:
+        """Whether the owner's execution ran once, and was deleted with its state machine."""
+        record = self.ledger.run(state.pipeline, identity.run_id(state.pipeline, state.fence))
+        return record is not None and record.plan is not None
 
     def _close_failed(self, state: PipelineState, execution_arn: str) -> CloseRunResult:
         record = self.ledger.run(state.pipeline, identity.run_id(state.pipeline, state.fence))
