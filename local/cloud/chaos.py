@@ -1,4 +1,4 @@
-"""A test switch, off by default: event deliveries duplicated, delayed, so reordered, or dropped.
+"""A test switch, off by default: event deliveries duplicated, delayed, so reordered, or dropped; jobs left at work.
 
 EventBridge delivers at least once and in no order, and some sources only do their best. The switch is a file in the
 state folder, so whoever can write there can turn it, at run time, and nobody over the network can.
@@ -20,19 +20,21 @@ _AT_ONCE = (0.0,)
 
 @dataclass(frozen=True)
 class Chaos:
-    """How deliveries from EventBridge to targets are disturbed; the same seed gives the same fates in the same order.
+    """How deliveries and the ends of jobs are disturbed; the same seed gives the same fates in the same order.
 
     Attributes:
         seed: of the random numbers.
         duplicates: the chance that a delivery is made once more, and then again once more, `MOST_COPIES` in all.
         delay: seconds; every copy waits a random time up to this, so later events overtake it.
         dropped: sources whose events reach no target at all, such as `aws.s3`.
+        abandons: an execution that is stopped leaves its job at work; AWS only tries to stop it.
     """
 
     seed: int = 0
     duplicates: float = 0.0
     delay: float = 0.0
     dropped: tuple[str, ...] = ()
+    abandons: bool = False
 
     def fates(self) -> Iterator[tuple[float, ...]]:
         """For one delivery after the other: the seconds that each of its copies waits."""
@@ -73,6 +75,12 @@ class Switch:
             if source in self._chaos.dropped:
                 return ()
             return next(self._fates) if self._fates else _AT_ONCE
+
+    def abandons(self) -> bool:
+        """Whether a stopped execution leaves its job at work."""
+        with self._lock:
+            self._look()
+            return self._chaos.abandons
 
     def _look(self) -> None:
         try:

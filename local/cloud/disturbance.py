@@ -1,4 +1,4 @@
-"""Puts the switch of `local.cloud.chaos` before every delivery that a rule makes."""
+"""Puts the switch of `local.cloud.chaos` before every delivery that a rule makes, and before stopped jobs."""
 
 import threading
 from contextvars import copy_context
@@ -6,6 +6,7 @@ from typing import Any
 
 from ministack.services import eventbridge
 
+from local.cloud import tasks
 from local.cloud.chaos import Switch
 from local.cloud.repairs.patching import Function, replace
 from local.cloud.settings import CloudSettings
@@ -16,6 +17,8 @@ def apply(settings: CloudSettings) -> None:
     settings.chaos_file.unlink(missing_ok=True)
     switch = Switch(settings.chaos_file)
     replace(eventbridge, "_invoke_target", "(target, event, rule, view=None)", lambda deliver: _by(switch, deliver))
+    signature = "(job: local.cloud.tasks.Job) -> None"
+    replace(tasks, "stop_job", signature, lambda stop: _unless_abandoned(switch, stop))
 
 
 def _by(switch: Switch, deliver: Function) -> Function:
@@ -32,3 +35,11 @@ def _by(switch: Switch, deliver: Function) -> Function:
                 deliver(target, event, rule, view)
 
     return invoke
+
+
+def _unless_abandoned(switch: Switch, stop: Function) -> Function:
+    def stop_job(job: tasks.Job) -> None:
+        if not switch.abandons():
+            stop(job)
+
+    return stop_job

@@ -66,7 +66,7 @@ class Integration:
     def _await(self, job: Job, described: Shape) -> Document:
         while not job.wait(_ABORT_CHECK_SECONDS):
             if _aborted():
-                job.stop()
+                stop_job(job)
                 raise Aborted
         succeeded, description = job.result()
         document = _in_milliseconds(description, described)
@@ -82,6 +82,11 @@ class Integration:
 
 class Aborted(SystemExit):
     """Ends the threads of an execution that was stopped: no state catches it, and a thread ends on it silently."""
+
+
+def stop_job(job: Job) -> None:
+    """What becomes of the job of an execution that was stopped."""
+    job.stop()
 
 
 def apply() -> None:

@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local.cloud.chaos import Chaos, disturbed
 from local.cloud.process import Cloud, CloudSettings, free_port
 from tests.integration.cloud.account import Account, allow, reset, until
 
@@ -310,6 +311,21 @@ def test_stopping_an_execution_stops_the_job_it_waits_for(studio: Studio) -> Non
     ended = studio.account.ended(execution)
     assert ended is not None
     assert (ended["status"], ended["cause"]) == ("ABORTED", "by hand")
+
+
+def test_the_switch_leaves_the_job_of_a_stopped_execution_at_work(studio: Studio) -> None:
+    request = studio.training("abandoned", sleep="60")
+    train = {"Type": "Task", "End": True, **task("sagemaker:createTrainingJob.sync", request, TimeoutSeconds=100)}
+    machine = studio.account.machine({"StartAt": "Train", "States": {"Train": train}}, studio.machine_role())
+    execution = studio.account.start(machine)
+    until(lambda: is_training(studio, request["TrainingJobName"]))
+    with disturbed(studio.account.cloud.settings, Chaos(abandons=True)):
+        studio.account.states.stop_execution(executionArn=execution)
+        until(lambda: studio.account.ended(execution))
+        time.sleep(0.5)  # several looks of the waiting task
+        assert is_training(studio, request["TrainingJobName"])
+    studio.sagemaker.stop_training_job(TrainingJobName=request["TrainingJobName"])
+    assert studio.ended("abandoned")["TrainingJobStatus"] == "Stopped"
 
 
 def is_training(studio: Studio, name: str) -> bool:
