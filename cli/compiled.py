@@ -6,10 +6,11 @@ from cli.definition import derive_definition
 from cli.errors import CommandError
 from cli.preflight import refusals
 from cli.stack import Stack
+from ratchet.adapters.s3_store import split_uri
 from ratchet.contracts.run import DefinitionRef
 from ratchet.domain.definition import CompiledDefinition, Definition, canonical
 from ratchet.domain.errors import DefinitionInvalidError
-from ratchet.domain.identity import canonical_json, data_hash, definition_id
+from ratchet.domain.identity import canonical_json, data_hash, definition_id, definition_uri
 from ratchet.domain.ledger import PipelineState
 
 _HOLIDAY_YEARS = range(1990, 2041)
@@ -31,12 +32,13 @@ def require_acceptable(definition: Definition) -> None:
 def store_definition(stack: Stack, compiled: CompiledDefinition) -> DefinitionRef:
     """Puts the definition where its content says, and returns what the ledger keeps of it."""
     identity = definition_id(compiled)
-    bucket, key = stack.outputs.artifacts_bucket_name, f"definitions/{compiled.pipeline}/{identity}.json"
+    uri = definition_uri(stack.outputs.artifacts_bucket_name, compiled.pipeline, identity)
+    bucket, key = split_uri(uri)
     stack.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(canonical(compiled)).encode())
     retrain = compiled.definition.retrain
     return DefinitionRef(
         definition_id=identity,
-        uri=f"s3://{bucket}/{key}",
+        uri=uri,
         data_hash=data_hash(compiled.definition.data),
         settle_seconds=int(retrain.settle.total_seconds()),
         on_upload=retrain.on_upload,

@@ -13,6 +13,7 @@ import boto3
 import typer
 from botocore.exceptions import ClientError
 
+from cli.api import Api
 from cli.errors import CommandError
 from local.cloud.process import Cloud, CloudSettings
 from local.cloud.settings import REPOSITORY
@@ -73,6 +74,7 @@ class Outputs:
     start_run_function_name: str
     start_run_function_arn: str
     reconcile_function_name: str
+    api_url: str
     training_image_uri: str
     resource_prefix: str
     stage: str
@@ -173,6 +175,11 @@ class Stack:
     @cached_property
     def predictions(self) -> "SageMakerRuntimeClient":
         return self.session.client("sagemaker-runtime")
+
+    @cached_property
+    def api(self) -> Api:
+        """The HTTP API, called as whoever runs the command."""
+        return Api(self.outputs.api_url, self.session)
 
     @cached_property
     def endpoints(self) -> SageMakerEndpoints:

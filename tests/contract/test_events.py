@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
+from ratchet.contracts.http import HttpRequest
 from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
 from ratchet.contracts.notify import AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
@@ -35,6 +36,7 @@ REQUESTS: dict[str, Any] = {
     "close_run": CloseRunRequest,
     "reconcile": ExecutionStatusEvent | ScheduleEvent,
     "notify": AnnouncementEvent,
+    "predict": HttpRequest,
 }
 EVENTS = [path for path in sorted((ROOT / "events").glob("*/*.json")) if path.parent.name in REQUESTS]
 

@@ -29,6 +29,7 @@ KINDS = {
     "AWS::Serverless::LayerVersion": "Layer",
     "AWS::Serverless::StateMachine": "StateMachine",
     "AWS::Serverless::Function": "Function",
+    "AWS::Serverless::HttpApi": "Api",
     "AWS::Logs::LogGroup": "LogGroup",
     "AWS::Glue::Job": "Job",
     "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroup",
@@ -161,6 +162,7 @@ def test_only_what_others_must_know_by_name_is_named() -> None:
         "ModelPackageGroup",  # so does it here
         "IngestLogGroup",  # /aws/vendedlogs/states/…, see the template
         "RetrainLogGroup",
+        "ApiLogGroup",  # /aws/vendedlogs/apis/…, see the template
         "RetrainStateMachine",  # its own functions start it
         "ScheduleGroup",  # `ratchet apply` makes schedules in it
         "ReconcileFunctionEveryFiveMinutes",  # SAM names it

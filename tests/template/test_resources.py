@@ -197,6 +197,7 @@ def test_the_outputs_are_what_the_command_reads() -> None:
         "LedgerTableName",
         "EventBusName",
         "NotificationTopicArn",
+        "ApiUrl",
         "IngestStateMachineArn",
         "RetrainStateMachineArn",
         "StartRunFunctionName",

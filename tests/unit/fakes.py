@@ -1,5 +1,6 @@
 """The world outside, as far as use cases see it: every fake keeps what it was told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.definition import DeploySection
-from ratchet.domain.errors import DependencyBusyError
+from ratchet.domain.errors import DependencyBusyError, EndpointMissingError
 from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, StartedJobs
 from tests.unit import samples
 
@@ -101,6 +102,34 @@ class FakeEndpoints:
     def roll_back(self, name: str, reason: str) -> None:
         self.clock.advance(seconds=90)
         self.live[name] = replace(self.live[name], status="InService", modified=self.clock(), failure_reason=reason)
+
+
+@dataclass
+class FakePredictions:
+    """Every endpoint that is told of answers 1, 2, 3 …; another one is missing."""
+
+    endpoints: set[str] = field(default_factory=set)
+    asked: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def predict(self, endpoint_name: str, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.error is not None:
+            raise self.error
+        if endpoint_name not in self.endpoints:
+            raise EndpointMissingError(endpoint_name)
+        self.asked.append((endpoint_name, list(records)))
+        return [{"prediction": float(place)} for place, _ in enumerate(records, 1)]
+
+
+@dataclass
+class FakeCaptures:
+    kept: list[tuple[str, int, int]] = field(default_factory=list)  # endpoint, records, percent
+
+    def keep(
+        self, endpoint_name: str, records: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], percent: int
+    ) -> None:
+        assert len(records) == len(answers)
+        self.kept.append((endpoint_name, len(records), percent))
 
 
 @dataclass

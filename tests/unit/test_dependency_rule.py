@@ -18,8 +18,21 @@ ALLOWED = {
     "ratchet.adapters": ("ratchet.contracts", "ratchet.domain", "ratchet.adapters"),
     "ratchet.settings": ("ratchet.domain.errors",),
     "ratchet.observability": ("ratchet.domain.errors", "ratchet.settings"),
+    "ratchet.http_door": (
+        "ratchet.contracts.http",
+        "ratchet.domain.errors",
+        "ratchet.observability",
+        "ratchet.settings",
+    ),
 }
-FUNCTIONS_MAY = ("ratchet.adapters", "ratchet.contracts", "ratchet.domain", "ratchet.settings", "ratchet.observability")
+FUNCTIONS_MAY = (
+    "ratchet.adapters",
+    "ratchet.contracts",
+    "ratchet.domain",
+    "ratchet.settings",
+    "ratchet.observability",
+    "ratchet.http_door",
+)
 OURS = ("ratchet", "cli", "local", "functions", "jobs", "tests", "benchmarks")
 PACKAGES = {
     "ratchet.contracts": {"pydantic"},
@@ -75,7 +88,7 @@ def test_a_handler_is_a_doorway(path: Path) -> None:
 
 
 def test_there_are_as_many_doorways_as_the_design_names() -> None:
-    assert len(HANDLERS) == 11
+    assert len(HANDLERS) == 12
 
 
 def test_jobs_import_nothing_of_ours_and_nobody_imports_the_clients() -> None:

@@ -63,12 +63,17 @@ def doorway(
 
         if on_lambda():
             build_once()
-        traced = tracer.capture_lambda_handler(handler, capture_response=False)
-        measured = metrics.log_metrics(traced, capture_cold_start_metric=True)
-        entered: LambdaHandler[UseCaseT] = logger.inject_lambda_context(measured, clear_state=True)
-        return entered
+        return enter(handler)
 
     return decorate
+
+
+def enter(handler: Callable[..., Any]) -> LambdaHandler[Any]:
+    """The handler with its log keys, its trace and its metrics."""
+    traced = tracer.capture_lambda_handler(handler, capture_response=False)
+    measured = metrics.log_metrics(traced, capture_cold_start_metric=True)
+    entered: LambdaHandler[Any] = logger.inject_lambda_context(measured, clear_state=True)
+    return entered
 
 
 def parse(adapter: TypeAdapter[Any], event: object) -> Any:

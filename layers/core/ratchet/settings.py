@@ -127,3 +127,10 @@ class NotifySettings(Settings):
 
     topic_arn: Setting
     stage: Setting
+
+
+class PredictSettings(Settings):
+    """predict"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting

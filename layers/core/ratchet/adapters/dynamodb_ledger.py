@@ -219,6 +219,28 @@ class DynamoDbLedger:
         except ConditionFailedError as error:
             raise self._stale(claim) from error
 
+    def put_to_sleep(self, pipeline: str, model_name: str, now: datetime) -> bool:
+        asleep = self._update(
+            pipeline,
+            "SET #asleep_since = :now",
+            "attribute_not_exists(#owner) AND #champion.#model_name = :model",
+            now=now.isoformat(),
+            model=model_name,
+        )
+        try:
+            self._transact(asleep)
+        except ConditionFailedError:
+            return False
+        return True
+
+    def wake(self, pipeline: str) -> None:
+        woken = self._update(pipeline, "REMOVE #asleep_since", "attribute_exists(PK)")
+        del woken["Update"]["ExpressionAttributeValues"]  # DynamoDB refuses an empty map
+        try:
+            self._transact(woken)
+        except ConditionFailedError as error:
+            raise _unknown(pipeline) from error
+
     def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
         self._put(pipeline, f"SNAPSHOT#{snapshot.snapshot_id}", _plain(snapshot))
 
@@ -310,6 +332,8 @@ class DynamoDbLedger:
         left = after_close(state, run, champion)
         kept = {"done_seq": left.done_seq, "failures": left.failures, **_set(retry=left.retry, champion=left.champion)}
         gone = ["#owner", "#claimed_at", *(() if left.retry else ("#retry",))]
+        if champion is not None:
+            gone.append("#asleep_since")
         released = self._update(
             claim.pipeline,
             f"SET {', '.join(f'#{name} = :{name}' for name in kept)} REMOVE {', '.join(gone)}",

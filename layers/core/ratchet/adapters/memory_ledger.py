@@ -160,6 +160,18 @@ class MemoryLedger:
                 self._change(state, owner=None, claimed_at=None)
                 del self._runs[claim.pipeline][claim.run_id]
 
+    def put_to_sleep(self, pipeline: str, model_name: str, now: datetime) -> bool:
+        with self._lock:
+            state = self._known(pipeline)
+            if state.owner is not None or state.champion is None or state.champion.model_name != model_name:
+                return False
+            self._change(state, asleep_since=now)
+            return True
+
+    def wake(self, pipeline: str) -> None:
+        with self._lock:
+            self._change(self._known(pipeline), asleep_since=None)
+
     def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
         self._snapshots[pipeline, snapshot.snapshot_id] = snapshot
 

@@ -65,7 +65,14 @@ class CloseRun:
         return state
 
     def _put_back(self, claim: Claim, state: PipelineState) -> None:
-        """Only the owner may touch the endpoint; the next one may be deploying already."""
+        """Only the owner may touch the endpoint; the next one may be deploying already.
+
+        A champion that was asleep before the run, and that the run never came to replace, sleeps on.
+        """
+        if state.asleep_since is not None:
+            if self.ledger.deployment(claim.pipeline) is None:
+                return
+            self.ledger.wake(claim.pipeline)
         name = identity.endpoint_name(self.resource_prefix, claim.pipeline)
         put_back(self.endpoints, name, state.champion, {"ratchet:pipeline": claim.pipeline})
 

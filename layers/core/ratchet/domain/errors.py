@@ -1,5 +1,11 @@
 """The API between Python and the state machines: a class name here is what Retry and Catch match."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ratchet.contracts.predict import RecordProblem
+
 
 class RatchetError(Exception):
     """Everything Ratchet raises on purpose."""
@@ -41,12 +47,44 @@ class ObjectMissingError(CallerError):
     """An object version the event names is not there."""
 
 
+class RequestInvalidError(CallerError):
+    """An HTTP request does not have the shape that its route asks for."""
+
+
+class RequestTooLargeError(CallerError):
+    """An HTTP request holds more records or bytes than one answer can be given for."""
+
+
+class RecordsInvalidError(CallerError):
+    """Records break the data contract; `problems` are the first of what is wrong with them."""
+
+    def __init__(self, message: str, problems: Sequence["RecordProblem"]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class ModelMissingError(CallerError):
+    """No model serves the pipeline yet."""
+
+
 class StaleRunError(CallerError):
     """The run no longer owns its pipeline: another claim came after it."""
 
 
 class DependencyBusyError(BusyError):
     """AWS throttles or is not ready yet (an endpoint still updating, a capacity shortage)."""
+
+
+class EndpointAsleepError(BusyError):
+    """The champion's endpoint was deleted while nobody asked it; it is on its way back."""
+
+
+class EndpointMissingError(BrokenError):
+    """There is no such endpoint."""
+
+
+class ModelFailedError(BrokenError):
+    """The model raised while it predicted."""
 
 
 class ScoringIncompleteError(BrokenError):

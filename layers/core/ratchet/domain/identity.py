@@ -84,6 +84,11 @@ def train_key(preprocess: str, compiled: CompiledDefinition, hyperparameters: Ma
     )
 
 
+def definition_uri(artifacts_bucket: str, pipeline: str, definition_id: str) -> str:
+    """Where `apply` stores a compiled definition."""
+    return f"s3://{artifacts_bucket}/definitions/{pipeline}/{definition_id}.json"
+
+
 def run_id(pipeline: str, fence: int) -> str:
     """One claim, one name; also the execution's name."""
     return f"{pipeline}-g{fence}"

@@ -45,6 +45,7 @@ class PipelineState(Contract):
     owner: str | None = None  # execution ARN
     claimed_at: datetime | None = None
     champion: Champion | None = None
+    asleep_since: datetime | None = None  # the champion's endpoint was deleted because nobody asked it
 
     @property
     def behind(self) -> bool:
@@ -318,6 +319,17 @@ class Ledger(Protocol):
         """Undoes a claim whose execution never started; harmless when the claim is gone."""
         ...
 
+    def put_to_sleep(self, pipeline: str, model_name: str, now: datetime) -> bool:
+        """Notes that the champion's endpoint is about to be deleted; it stays the champion.
+
+        False when a run owns the pipeline, or another model is the champion by now.
+        """
+        ...
+
+    def wake(self, pipeline: str) -> None:
+        """Forgets that the champion's endpoint was deleted: it is wanted again."""
+        ...
+
     def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None: ...
 
     def snapshot(self, pipeline: str, snapshot_id: str) -> Snapshot | None: ...
@@ -392,6 +404,7 @@ def after_close(state: PipelineState, run: RunRecord, champion: Champion | None)
             "failures": failures,
             "retry": retry,
             "champion": champion or state.champion,
+            "asleep_since": None if champion else state.asleep_since,
         }
     )
 

@@ -1,6 +1,6 @@
 """What use cases need of the world outside; adapters implement it, and each has a fake."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -143,6 +143,28 @@ class Endpoints(Protocol):
     def delete(self, name: str) -> None: ...
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction: ...
+
+
+class Predictions(Protocol):
+    """What SageMaker's models in service answer."""
+
+    def predict(self, endpoint_name: str, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One prediction for each record, in their order.
+
+        EndpointMissingError when there is no such endpoint, ModelFailedError when the model raised,
+        DependencyBusyError while it is throttled or not ready.
+        """
+        ...
+
+
+class Captures(Protocol):
+    """The requests and answers that are kept for monitoring."""
+
+    def keep(
+        self, endpoint_name: str, records: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], percent: int
+    ) -> None:
+        """Keeps a share of the requests; never fails and never holds a caller up for long."""
+        ...
 
 
 class Publisher(Protocol):

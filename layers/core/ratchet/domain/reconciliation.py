@@ -117,8 +117,8 @@ class Reconcile:
             yield "resumed", self.resume_deployment(deployment.endpoint_name)
 
     def _endpoint(self, state: PipelineState) -> Iterator[Found]:
-        """Between runs, what serves is the champion."""
-        if state.champion is None or state.owner is not None:
+        """Between runs, what serves is the champion, unless nobody asked it for so long that it was put to sleep."""
+        if state.champion is None or state.owner is not None or state.asleep_since is not None:
             return
         name = state.champion.endpoint_name
         tags = {"ratchet:pipeline": state.pipeline}

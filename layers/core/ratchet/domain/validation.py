@@ -28,7 +28,7 @@ _SQL_TYPES: dict[ColumnType, str] = {
     "string": "VARCHAR",
     "boolean": "BOOLEAN",
 }
-_EXPECTS: dict[ColumnType, str] = {
+EXPECTS: dict[ColumnType, str] = {
     "timestamp": "a date and time such as 2017-03-31 08:00:00 or 2017-03-31T08:00:00Z",
     "number": "a number such as 3.5, without thousands separators or units",
     "integer": "a whole number",
@@ -36,8 +36,8 @@ _EXPECTS: dict[ColumnType, str] = {
     "boolean": "true or false",
 }
 # DuckDB also reads 'infinity', 'epoch', BC years and one-digit months as timestamps; a contract should not.
-_TIME = r"[12]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
-_ZONED_TIME = r"[12]\d{3}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
+TIME = r"[12]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+ZONED_TIME = r"[12]\d{3}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def typed(kind: ColumnType, text: str) -> str:
             return f"TRY_CAST(trim({text}) AS BOOLEAN)"
         case "timestamp":  # zones by way of ICU cost ten times as much
             return (
-                f"CASE WHEN regexp_full_match(trim({text}), {literal(_TIME)}) THEN TRY_CAST(trim({text}) AS TIMESTAMP) "
-                f"WHEN regexp_full_match(trim({text}), {literal(_ZONED_TIME)}) "
+                f"CASE WHEN regexp_full_match(trim({text}), {literal(TIME)}) THEN TRY_CAST(trim({text}) AS TIMESTAMP) "
+                f"WHEN regexp_full_match(trim({text}), {literal(ZONED_TIME)}) "
                 f"THEN TRY_CAST(trim({text}) AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
             )
 
@@ -201,7 +201,7 @@ class Plan:
     def _rules_of(self, name: str) -> tuple[Rule, ...]:
         rule = self.data.columns[name]
         text, value = self._text(name), f"v{list(self.data.columns).index(name)}"
-        kind = _EXPECTS[rule.type]
+        kind = EXPECTS[rule.type]
         checks = []
         if name in needed_columns(self.data):
             empty = f"problem IS NULL AND {text} IS NULL"
