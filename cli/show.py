@@ -17,6 +17,7 @@ from cli.stack import JsonOption, Stack, Target
 from cli.watch import states_table
 from ratchet.contracts.run import Evaluation
 from ratchet.domain.ledger import PipelineState, RunRecord
+from ratchet.domain.savings import StepUse, saved, steps_of
 
 
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
@@ -61,9 +62,9 @@ def show(
     record = _record(stack, run)
     decision = _decision(stack, record)
     states = _timeline(stack, record)
-    steps = savings.steps_of(stack.ledger, record)
+    steps = steps_of(stack.ledger, record)
     if as_json:
-        time, money = savings.saved(steps)
+        time, money = saved(steps)
         used = {"steps": [asdict(step) for step in steps], "saved": {"seconds": time, "dollars": money}}
         print_json({"run": record, "decision": decision, **used, "states": _states_json(states)})
     else:
@@ -155,7 +156,7 @@ def _timeline(stack: Stack, record: RunRecord) -> Timeline | None:
 
 
 def _page(
-    record: RunRecord, decision: dict[str, Any] | None, steps: list[savings.StepUse], states: Timeline | None
+    record: RunRecord, decision: dict[str, Any] | None, steps: list[StepUse], states: Timeline | None
 ) -> RenderableType:
     reuse = savings.sentence(steps)
     return stack_of(

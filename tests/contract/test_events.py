@@ -12,6 +12,7 @@ from ratchet.contracts.http import HttpRequest
 from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
 from ratchet.contracts.notify import AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
+from ratchet.contracts.report import RunEndedEvent, WriteReportRequest
 from ratchet.contracts.run import (
     CheckIdempotencyRequest,
     CloseRunRequest,
@@ -30,6 +31,7 @@ REQUESTS: dict[str, Any] = {
     "check_idempotency": CheckIdempotencyRequest,
     "select_candidate": SelectCandidateRequest,
     "evaluate_model": EvaluateModelRequest,
+    "write_report": RunEndedEvent | WriteReportRequest,
     "deploy_endpoint": DeployEndpointRequest,
     "resume_deployment": EndpointStateEvent,
     "verify_endpoint": VerifyEndpointRequest,

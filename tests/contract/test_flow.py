@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ratchet.contracts.run import Announcement, CloseRunResult, RunPlan, Selection, TaskError, TrainingResult
+from ratchet.domain.identity import report_uri
 from ratchet.domain.selection import VALIDATION_METRIC
 from tests.unit import samples
 from tests.unit.lambda_context import Context
@@ -84,6 +85,7 @@ class Execution:
         self.call("Select Candidate", "select_candidate", world.select_candidate)
         world.score(Selection.model_validate(self.data["selection"]), candidate)
         self.call("Evaluate Model", "evaluate_model", world.evaluate_model)
+        self.call("Write Report", "write_report", world.write_report)
 
     def trained(self, result: TrainingResult) -> Any:
         """What the state keeps of DescribeTrainingJob."""
@@ -140,6 +142,7 @@ def test_success(world: World) -> None:
     assert record is not None
     assert record.verification is not None
     assert record.verification.rows == 20
+    assert world.store.exists(report_uri(samples.ARTIFACTS, "traffic", "traffic-g1"))
 
 
 def test_success_over_a_champion_then_refusal(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from ratchet.contracts import ingest, run
+from ratchet.contracts import ingest, report, run
 
 State = dict[str, Any]
 Machine = dict[str, Any]
@@ -24,6 +24,7 @@ CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "CheckIdempotencyFunction": (run.CheckIdempotencyRequest, run.RunPlan),
     "SelectCandidateFunction": (run.SelectCandidateRequest, run.Selection),
     "EvaluateModelFunction": (run.EvaluateModelRequest, run.Evaluation),
+    "WriteReportFunction": (report.WriteReportRequest, report.WriteReportResult),
     "DeployEndpointFunction": (run.DeployEndpointRequest, run.DeploymentResult),
     "VerifyEndpointFunction": (run.VerifyEndpointRequest, run.Verification),
     "CloseRunFunction": (run.CloseRunRequest, run.CloseRunResult),

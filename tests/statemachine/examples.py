@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import StartRunResult, ValidateDataResult, VerdictOutcome
+from ratchet.contracts.report import WriteReportResult
 from ratchet.contracts.run import (
     Announcement,
     Candidate,
@@ -129,6 +130,7 @@ def evaluation(promote: bool = True) -> Evaluation:
     )
 
 
+REPORT = WriteReportResult(report_uri=f"{ARTIFACTS}/reports/traffic/{RUN_ID}/report.html", size=81_000)
 DEPLOYMENT = DeploymentResult(
     endpoint_name="ratchet-test-traffic", endpoint_config_name=f"ratchet-test-{RUN_ID}", seconds=212.5
 )

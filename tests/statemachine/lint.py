@@ -65,6 +65,9 @@ OPERATIONS = {
     "sqs:sendMessage": ("sqs", "SendMessage", "SendMessage"),
 }
 
+# States that tell people something beside the work: the run goes on without them.
+DISPENSABLE = {"Write Report"}
+
 CONTEXT: Shape = {
     "Execution": {"Id": {}, "Input": ANY, "Name": {}, "StartTime": {}},
     "State": {"Name": {}, "EnteredTime": {}, "RetryCount": {}},
@@ -98,7 +101,7 @@ def states_are_reachable(definition: Machine) -> Iterator[str]:
 
 
 def paths_end_in_outcomes(definition: Machine) -> Iterator[str]:
-    """A path ends in Succeed or Fail; what a Catch leads to ends in Fail.
+    """A path ends in Succeed or Fail; what a Catch leads to ends in Fail, unless the work can do without the state.
 
     What one named error leads to may go on where nothing failed, once a Choice has looked whether anything did.
     """
@@ -108,6 +111,7 @@ def paths_end_in_outcomes(definition: Machine) -> Iterator[str]:
     waiting = [
         (catch["Next"], "States.ALL" in catch["ErrorEquals"])
         for place in places(definition)
+        if place.name not in DISPENSABLE
         for catch in place.state.get("Catch", ())
     ]
     seen, well = set(), _reached_without_failure(definition)

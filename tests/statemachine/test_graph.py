@@ -45,6 +45,12 @@ def payload(machine: Machine, name: str) -> Machine:
     return sent
 
 
+def catcher(machine: Machine, name: str) -> Machine:
+    """The first of a state's catchers."""
+    first: Machine = state(machine, name)["Catch"][0]
+    return first
+
+
 def retrier(machine: Machine) -> Machine:
     """Create Model's."""
     first: Machine = state(machine, "Create Model")["Retry"][0]
@@ -62,6 +68,11 @@ BROKEN: list[tuple[lint.Rule, str, Break]] = [
         lint.paths_end_in_outcomes,
         "Model Deployed",
         lambda m: state(m, "Create Model")["Catch"][1].update(Next="Is It The Model?"),
+    ),
+    (
+        lint.paths_end_in_outcomes,
+        "Model Deployed",
+        lambda m: catcher(m, "Register Model").update(Next="Model Deployed"),
     ),
     (lint.tasks_say_how_long, "Train Candidate", lambda m: state(m, "Train Candidate").pop("TimeoutSeconds")),
     (lint.tasks_say_when_again, "Score Model", lambda m: state(m, "Score Model").pop("Retry")),

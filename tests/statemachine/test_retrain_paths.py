@@ -14,7 +14,7 @@ from tests.statemachine import examples
 from tests.statemachine.definitions import CONTRACTS, function_of, integration, load, places, tasks, transitions
 from tests.statemachine.examples import CHAMPION, RUN, answered
 from tests.statemachine.interpreter import Answer, Execution, Raised, run
-from tests.statemachine.lint import OPERATIONS
+from tests.statemachine.lint import DISPENSABLE, OPERATIONS
 
 GIVEN = {"run": RUN.model_dump(mode="json")}
 RETRAIN = load("retrain")
@@ -32,6 +32,7 @@ TO_THE_GATE = [
     "Score Holdout",
     "Score Model",
     "Evaluate Model",
+    "Write Report",
     "Is Candidate Better?",
 ]
 DEPLOYED = [
@@ -64,6 +65,7 @@ def answers(
         "Find Model": [MADE],
         "Score Model": [examples.SCORED],
         "Evaluate Model": [answered(examples.evaluation(promote))],
+        "Write Report": [answered(examples.REPORT)],
         "Close Refused Run": [answered(examples.closed(RunOutcome.REFUSED))],
         "Announce Refusal": [examples.PUT],
         "Register Model": [{"ModelPackageArn": examples.PACKAGE_ARN}],
@@ -118,7 +120,7 @@ def test_with_a_champion_both_models_score_the_holdout(next_model: Execution) ->
 
 
 def test_a_success_costs_at_most_twenty_transitions(next_model: Execution) -> None:
-    assert transitions(RETRAIN, next_model.path) == 19
+    assert transitions(RETRAIN, next_model.path) == 20
 
 
 def test_known_preprocessing_is_not_done_again() -> None:
@@ -195,7 +197,9 @@ def test_a_refusal_that_left_no_model_stays_the_reason() -> None:
 
 AFTER_A_REFUSAL = "Find Model"
 BEFORE_THE_END = [
-    name for name in TASKS if name not in ("Close Failed Run", AFTER_A_REFUSAL) and not name.startswith("Announce ")
+    name
+    for name in TASKS
+    if name not in ("Close Failed Run", AFTER_A_REFUSAL, *DISPENSABLE) and not name.startswith("Announce ")
 ]
 
 
@@ -212,6 +216,24 @@ def test_whatever_fails_the_run_is_closed_and_people_are_told(state: str) -> Non
     assert closing.error is not None
     assert closing.error.error == "SomethingBrokeError"
     assert closing.error.cause
+
+
+@pytest.mark.parametrize("promote", [True, False], ids=["deployed", "refused"])
+@pytest.mark.parametrize("error", ["ObjectMissingError", "States.Timeout", "SomethingBrokeError"])
+def test_a_report_that_cannot_be_written_changes_nothing_for_the_run(promote: bool, error: str) -> None:
+    execution = run("retrain", GIVEN, answers(promote, changes={"Write Report": always(error)}))
+    assert execution.status == "SUCCEEDED"
+    assert execution.path == TO_THE_GATE + (DEPLOYED if promote else REFUSED)
+    closing = CloseRunRequest.model_validate(execution.payload("Promote Champion" if promote else "Close Refused Run"))
+    assert closing.error is None
+
+
+def test_a_failure_after_a_report_that_failed_is_told_by_its_own_error() -> None:
+    broken = {"Write Report": always("States.Timeout"), "Register Model": always("Denied")}
+    execution = run("retrain", GIVEN, answers(changes=broken))
+    assert execution.error == "RunFailed"
+    assert "Denied" in str(execution.cause)
+    assert "States.Timeout" not in str(execution.cause)
 
 
 @pytest.mark.parametrize("state", ["Announce Deployment", "Announce Refusal", "Announce Failure"])

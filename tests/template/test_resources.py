@@ -174,6 +174,13 @@ def test_people_are_told_of_everything_that_the_workflows_announce_but_acceptanc
     assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {"Work Stalled", "Champion Rolled Back"}
 
 
+def test_a_report_is_written_again_whenever_a_run_ends() -> None:
+    rules = resources("AWS::Events::Rule", deployed())
+    told, written = (rules[name]["EventPattern"] for name in ("NotifyFunctionAnnounced", "WriteReportFunctionRunEnded"))
+    assert written["source"] == ["ratchet"]
+    assert set(written["detail-type"]) == set(told["detail-type"]) - {"Data Rejected", "Champion Rolled Back"}
+
+
 def test_the_alarm_watches_the_metric_that_the_functions_emit() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["WorkStalledAlarm"]
     service = template()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]

@@ -9,7 +9,7 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.definition import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointMissingError
-from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, StartedJobs
+from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, ScoringJob, StartedJobs
 from tests.unit import samples
 
 
@@ -169,6 +169,14 @@ class FakeJobs:
     def stop(self, started: StartedJobs) -> list[str]:
         self.stopped.append(started)
         return self.writing.pop(0) if self.writing else []
+
+
+@dataclass
+class FakeScoringJobs:
+    ended: dict[str, ScoringJob] = field(default_factory=dict)
+
+    def scoring(self, name: str) -> ScoringJob | None:
+        return self.ended.get(name)
 
 
 @dataclass

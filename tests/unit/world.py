@@ -1,12 +1,15 @@
 """Ratchet without AWS: every use case over fakes, and the jobs' outputs written where the jobs would write them."""
 
+import io
 import json
+import tarfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.adapters.memory_store import MemoryStore
+from ratchet.adapters.report.page import page_of
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import (
     CheckIdempotencyRequest,
@@ -31,8 +34,9 @@ from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment, VerifyEnd
 from ratchet.domain.evaluation import EvaluateModel
 from ratchet.domain.ledger import PipelineState, RunRecord
 from ratchet.domain.planning import CheckIdempotency
-from ratchet.domain.ports import Prediction
+from ratchet.domain.ports import Prediction, ScoringJob
 from ratchet.domain.reconciliation import Reconcile
+from ratchet.domain.reporting import WriteReport
 from ratchet.domain.selection import SelectCandidate
 from ratchet.domain.starting import StartRun
 from tests.unit import samples
@@ -42,6 +46,7 @@ from tests.unit.fakes import (
     FakeJobs,
     FakePublisher,
     FakeSchedule,
+    FakeScoringJobs,
     FakeTrainingJobs,
     FakeWorkflow,
 )
@@ -62,6 +67,7 @@ class World:
     schedule: FakeSchedule = field(default_factory=FakeSchedule)
     jobs: FakeTrainingJobs = field(default_factory=FakeTrainingJobs)
     at_work: FakeJobs = field(default_factory=FakeJobs)
+    scoring: FakeScoringJobs = field(default_factory=FakeScoringJobs)
     uploads: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +83,7 @@ class World:
             self.ledger, self.store, self.jobs, self.clock, samples.ARTIFACTS, samples.PREFIX
         )
         self.evaluate_model = EvaluateModel(self.ledger, self.store, self.clock, samples.ARTIFACTS)
+        self.write_report = WriteReport(self.ledger, self.store, self.scoring, self.clock, page_of, samples.ARTIFACTS)
         self.deploy_endpoint = DeployEndpoint(
             self.ledger, self.store, self.endpoints, self.workflow, self.clock, samples.PREFIX, "test"
         )
@@ -154,6 +161,9 @@ class World:
             name = f"{candidate.job_name}-0"
             uri = f"{candidate.output_uri}{name}/output/model.tar.gz"
             self.store.write(uri, b"model")
+            self.store.write(
+                uri.replace("model.tar.gz", "output.tar.gz"), importance({"datetime:hour": 70, "temp": 30})
+            )
             metric = {"MetricName": "validation_score", "Value": score, "Timestamp": 1772366400.0}
             self.jobs.ended[name] = TrainingResult(
                 training_job_name=name,
@@ -179,6 +189,7 @@ class World:
                 for row in rows
             ]
             self.store.write(f"{model.output_uri}part-0.jsonl.out", jsonl(answers))
+            self.scoring.ended[f"{model.job_name}-0"] = ScoringJob(90, "ml.m5.large")
 
     def evaluate(self, run: Run, plan: RunPlan, selection: Selection) -> Evaluation:
         return self.evaluate_model(EvaluateModelRequest(run=run, plan=plan, selection=selection))
@@ -247,6 +258,17 @@ def holdout(start: datetime = datetime(2026, 2, 1), days: int = HOLDOUT_DAYS) ->
             {"row": hour, "actual": actual, "naive": off_by(actual, 0.2, hour), "time": time, "record": record}
         )
     return lines
+
+
+def importance(gains: dict[str, float]) -> bytes:
+    """A training job's output, as SageMaker packs it."""
+    content = json.dumps(gains).encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("feature_importance.json")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def jsonl(documents: list[dict[str, Any]]) -> bytes:

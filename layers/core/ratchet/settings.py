@@ -68,6 +68,13 @@ class EvaluateModelSettings(Settings):
     artifacts_bucket_name: Setting
 
 
+class WriteReportSettings(Settings):
+    """write_report"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting
+
+
 class DeployEndpointSettings(Settings):
     """deploy_endpoint"""
 

@@ -11,6 +11,7 @@ from cli.main import app
 from cli.stack import Stack
 from ratchet.contracts.run import RunOutcome, RunPlan, TrainPlan
 from ratchet.domain.ledger import Claim, RunRecord, Step
+from ratchet.domain.savings import StepUse, saved, steps_of
 from tests.statemachine import examples
 from tests.unit import samples
 
@@ -51,19 +52,19 @@ def ran(stack: Stack) -> RunRecord:
 
 
 def test_only_what_was_reused_is_saved(stack: Stack) -> None:
-    steps = savings.steps_of(stack.ledger, ran(stack))
+    steps = steps_of(stack.ledger, ran(stack))
     assert [(step.name, step.reused) for step in steps] == [
         ("preprocess", True),
         ("train c1", True),
         ("train c2", False),
     ]
-    assert savings.saved(steps) == (130, 0.0233)
+    assert saved(steps) == (130, 0.0233)
 
 
 def test_a_run_that_reused_nothing_claims_no_savings(stack: Stack) -> None:
-    steps = [savings.StepUse("preprocess", "a", reused=False, seconds=9, dollars=1)]
+    steps = [StepUse("preprocess", "a", reused=False, seconds=9, dollars=1)]
     assert savings.sentence(steps) is None
-    assert savings.saved(steps) == (0, 0)
+    assert saved(steps) == (0, 0)
 
 
 def test_show_says_what_ran_and_what_was_reused(

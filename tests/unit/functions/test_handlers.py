@@ -128,6 +128,14 @@ def test_notify(case: str) -> None:
     assert topic.published[0][0] == result["subject"]
 
 
+@pytest.mark.parametrize("case", ["after_evaluation", "model_deployed"])
+def test_write_report(world: World, case: str) -> None:
+    run, _, _, _ = world.judged()
+    result = call("write_report", case, world.write_report)
+    assert result["report_uri"].endswith(f"/reports/traffic/{run.run_id}/report.html")
+    assert len(world.store.read(result["report_uri"])) == result["size"]
+
+
 @pytest.mark.parametrize(
     ("function", "case"),
     [

@@ -45,6 +45,9 @@ class MemoryStore:
     def write_json(self, uri: str, document: object) -> None:
         self.write(uri, canonical_json(document).encode())
 
+    def write_page(self, uri: str, page: bytes) -> None:
+        self.write(uri, page)
+
     def exists(self, uri: str) -> bool:
         return uri in self._versions
 

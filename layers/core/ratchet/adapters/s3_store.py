@@ -66,6 +66,11 @@ class S3Store:
                 Bucket=bucket, Key=key, Body=canonical_json(document).encode(), ContentType="application/json"
             )
 
+    def write_page(self, uri: str, page: bytes) -> None:
+        bucket, key = split_uri(uri)
+        with _s3_errors(uri):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=page, ContentType="text/html; charset=utf-8")
+
     def exists(self, uri: str) -> bool:
         bucket, key = split_uri(uri)
         try:

@@ -118,5 +118,10 @@ def pipeline_of_endpoint(prefix: str, endpoint: str) -> str | None:
     return endpoint.removeprefix(f"{prefix}-") if endpoint.startswith(f"{prefix}-") else None
 
 
+def report_uri(bucket: str, pipeline: str, run: str) -> str:
+    """Where a run's report for people stands, in the artifacts bucket."""
+    return f"s3://{bucket}/reports/{pipeline}/{run}/report.html"
+
+
 def _step_key(step: str, **inputs: object) -> str:
     return content_hash({"step": step, **inputs})

@@ -37,6 +37,10 @@ class ObjectStore(Protocol):
         """Writes canonical JSON."""
         ...
 
+    def write_page(self, uri: str, page: bytes) -> None:
+        """Writes an HTML page in UTF-8, which a browser shows as such."""
+        ...
+
     def exists(self, uri: str) -> bool: ...
 
     def list(self, prefix_uri: str) -> list[str]:
@@ -107,6 +111,22 @@ class Jobs(Protocol):
 
     def stop(self, started: StartedJobs) -> list[str]:
         """Tells all that still work to stop; the preprocess runs that have not ended yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScoringJob:
+    """A batch transform job that ended: what it is billed by."""
+
+    seconds: float
+    instance_type: str
+
+
+class ScoringJobs(Protocol):
+    """SageMaker's batch transform jobs."""
+
+    def scoring(self, name: str) -> ScoringJob | None:
+        """The job's time; None unless it began and ended."""
         ...
 
 

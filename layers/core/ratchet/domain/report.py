@@ -1,0 +1,158 @@
+"""What a run's report says, before anybody draws it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ratchet.contracts.base import Finding
+from ratchet.domain.definition import Definition
+from ratchet.domain.ledger import RunRecord
+from ratchet.domain.lineage import ModelLineage
+from ratchet.domain.savings import StepUse
+
+Points = tuple[tuple[datetime, float], ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A quantity over time; the unit of time that each point stands for."""
+
+    period: str  # hour | day | week | month
+    lines: Mapping[str, Points]  # name -> points; drawn in this order
+
+    def rows(self) -> list[tuple[datetime, list[float | None]]]:
+        """Each time with every line's value, None where a line has none."""
+        by_line = [dict(points) for points in self.lines.values()]
+        times = sorted({time for points in by_line for time in points})
+        return [(time, [points.get(time) for points in by_line]) for time in times]
+
+
+@dataclass(frozen=True)
+class SliceError:
+    """The models' errors on the rows of one slice: mean absolute error, or the share of wrong answers."""
+
+    column: str
+    value: str
+    rows: int
+    candidate: float
+    champion: float | None
+    bias: float | None  # mean of predicted - actual; None for classes
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bar of a histogram."""
+
+    low: float
+    high: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How predicted numbers stand to actual ones; `pairs` are a sample of at most MAX_POINTS rows."""
+
+    rows: int
+    recent: Course | None  # actual and predicted values, newest part of the holdout; None without a timestamp
+    pairs: tuple[tuple[float, float], ...]  # (actual, predicted) of the candidate
+    residuals: tuple[Bin, ...]  # predicted - actual, of the candidate
+    bias: float
+    mean_error: float  # mean absolute
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class, one against the rest."""
+
+    name: str
+    rows: int
+    precision: float | None  # None when it was never predicted
+    recall: float | None  # None when it never occurred
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Answers of about the same stated probability: how often they were right."""
+
+    stated: float
+    right: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Classification:
+    """How predicted classes stand to actual ones."""
+
+    rows: int
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]  # actual class -> predicted class -> rows, in the order of `classes`
+    calibration: tuple[Trust, ...]  # empty when the model states no probabilities
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the holdout shows of candidate, champion and naive forecast."""
+
+    errors: Course | None  # None without a timestamp
+    slices: tuple[SliceError, ...]
+    detail: Regression | Classification
+
+
+@dataclass(frozen=True)
+class UploadQuality:
+    """What validation said of one upload."""
+
+    key: str
+    outcome: str
+    judged_at: datetime
+    rows: int
+    bad_rows: int
+    finding: Finding | None
+
+
+@dataclass(frozen=True)
+class BrokenTotal:
+    """How often a rule of the data contract was broken, over all the uploads."""
+
+    column: str | None
+    rule: str
+    expects: str
+    rows: int
+    uploads: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The uploads that are new since the run before this one, and those rejected meanwhile."""
+
+    before: str | None  # the earlier run
+    uploads: tuple[UploadQuality, ...]  # newest first
+    broken: tuple[BrokenTotal, ...]  # most rows first
+    unread: int = 0  # uploads whose validation report was not read, because they are too many
+
+
+@dataclass(frozen=True)
+class ScoringUse:
+    """A batch transform job that answered for the holdout."""
+
+    role: str
+    seconds: float | None
+    dollars: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a page about one run holds; what the run did not reach, or lost since, is None or empty."""
+
+    record: RunRecord
+    written_at: datetime
+    definition: Definition | None = None
+    decision: Mapping[str, Any] | None = None  # the judge's document
+    scores: Scores | None = None
+    importance: tuple[tuple[str, float], ...] = ()  # share of all gain, greatest first
+    quality: Quality | None = None
+    lineage: ModelLineage | None = None
+    steps: tuple[StepUse, ...] = ()
+    scoring: tuple[ScoringUse, ...] = ()
+    gaps: tuple[str, ...] = ()  # what could not be read, and why
