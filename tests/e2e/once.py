@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ T = TypeVar("T")
 FOLDER = Path(__file__).parent / "tiny"
 ROWS = 40
 HOLD = "Hold"
+PATIENCE = 240.0  # seconds; a run takes a few, on a machine that does nothing else
 _UPLOADS_AT_ONCE = 16
 
 
@@ -44,15 +45,15 @@ class Tiny(Pipeline):
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(put, contents))
 
-    def await_objects(self, count: int, timeout: float = 240) -> dict[tuple[str, str], str]:
+    def await_objects(self, count: int, timeout: float = PATIENCE) -> dict[tuple[str, str], str]:
         """(key, version) → upload id, once that many object versions are accounted for."""
         return until(lambda: found if len(found := self.stack.ledger.objects(self.name)) >= count else None, timeout)
 
-    def await_run(self, number: int, timeout: float = 60) -> RunRecord:
+    def await_run(self, number: int, timeout: float = PATIENCE) -> RunRecord:
         """The run of that number, once it was claimed."""
         return until(lambda: self.stack.ledger.run(self.name, f"{self.name}-g{number}"), timeout)
 
-    def await_end(self, number: int, timeout: float = 60) -> RunRecord:
+    def await_end(self, number: int, timeout: float = PATIENCE) -> RunRecord:
         """The run of that number, once it is closed."""
 
         def ended() -> RunRecord | None:
@@ -130,7 +131,7 @@ def files(numbers: Iterable[int]) -> list[tuple[str, bytes]]:
     return [(f"{number}.csv", points(number)) for number in numbers]
 
 
-def until(probe: Callable[[], T | None], timeout: float = 60, interval: float = 0.05) -> T:
+def until(probe: Callable[[], T | None], timeout: float = PATIENCE, interval: float = 0.05) -> T:
     """The probe's first value that is not None; AssertionError when none comes in time."""
     deadline = time.monotonic() + timeout
     while (value := probe()) is None:
@@ -153,37 +154,46 @@ def preprocess_job(stack: Stack) -> str:
 
 
 @contextmanager
-def holding_before(stack: Stack, state: str) -> Iterator[None]:
-    """Executions that start meanwhile wait for an hour before they enter a state of the retrain workflow."""
+def holding(stack: Stack, holds: Mapping[str, str]) -> Iterator[None]:
+    """Executions named here that start meanwhile wait for an hour on the threshold of the state they are given."""
     arn = stack.outputs.retrain_state_machine_arn
     definition = stack.executions.describe_state_machine(stateMachineArn=arn)["definition"]
-    stack.executions.update_state_machine(stateMachineArn=arn, definition=held(definition, state))
+    stack.executions.update_state_machine(stateMachineArn=arn, definition=held(definition, holds))
     try:
         yield
     finally:
         stack.executions.update_state_machine(stateMachineArn=arn, definition=definition)
 
 
-def held(definition: str, state: str) -> str:
-    """The definition with a Wait before a state: everything that led to the state leads to the Wait."""
+def held(definition: str, holds: Mapping[str, str]) -> str:
+    """The definition with a Choice before each of the states, which leads executions held there to a Wait."""
     document: dict[str, Any] = json.loads(definition)
     states = document["States"]
-    if document["StartAt"] == state:
-        document["StartAt"] = HOLD
-    for one in states.values():
-        for place in (one, *one.get("Choices", ()), *one.get("Catch", ())):
-            for field in ("Next", "Default"):
-                if place.get(field) == state:
-                    place[field] = HOLD
-    states[HOLD] = {"Type": "Wait", "Seconds": 3600, "Next": state}
+    for state in sorted(set(holds.values())):
+        question = f"{HOLD} {state}?"
+        if document["StartAt"] == state:
+            document["StartAt"] = question
+        for one in states.values():
+            for place in (one, *one.get("Choices", ()), *one.get("Catch", ())):
+                for field in ("Next", "Default"):
+                    if place.get(field) == state:
+                        place[field] = question
+        names = [execution for execution, threshold in holds.items() if threshold == state]
+        variable, hold = "$$.Execution.Name", {"Next": f"{HOLD} {state}"}
+        choices = [{"Variable": variable, "StringEquals": name, **hold} for name in names]
+        states[question] = {"Type": "Choice", "Choices": choices, "Default": state}
+        states[f"{HOLD} {state}"] = {"Type": "Wait", "Seconds": 3600, "Next": state}
     return json.dumps(document)
 
 
-def await_state(stack: Stack, execution_arn: str, state: str, timeout: float = 60) -> None:
+def await_state(stack: Stack, execution_arn: str, state: str, timeout: float = PATIENCE) -> None:
     """Returns once an execution has entered a state."""
 
     def entered() -> bool | None:
-        pages = stack.executions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-        return state in {seen.name for seen in state_times(e for page in pages for e in page["events"])} or None
+        try:
+            pages = stack.executions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+            return state in {seen.name for seen in state_times(e for page in pages for e in page["events"])} or None
+        except stack.executions.exceptions.ExecutionDoesNotExist:
+            return None  # claimed, and started in a moment
 
     until(entered, timeout, 0.02)

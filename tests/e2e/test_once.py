@@ -2,11 +2,8 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from itertools import product
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -28,38 +25,9 @@ from ratchet.domain.identity import upload_id
 from ratchet.domain.ledger import RunRecord
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.starting import StartRun
-from tests.e2e.once import HOLD, Tiny, await_state, files, holding_before, points, reconcile, until
+from tests.e2e.once import Tiny, files, points, reconcile, until
 
 COPIES, NAMES, BURST, LOST, DISORDERED = 100, 10, 300, 10, 50
-STATES = (
-    "Wait For Uploads To Settle",
-    "Check Idempotency",
-    "Is There New Work?",
-    "Preprocess Data",
-    "Train Candidates",
-    "Select Candidate",
-    "Create Model",
-    "Score Holdout",
-    "Evaluate Model",
-    "Is Candidate Better?",
-    "Register Model",
-    "Deploy Endpoint",
-    "Verify Endpoint",
-    "Promote Champion",
-    "Announce Deployment",
-    "Model Deployed",
-)
-CLOSED = STATES[STATES.index("Announce Deployment") :]
-LONG = ("Preprocess Data", "Train Candidates", "Score Holdout", "Deploy Endpoint")  # a Map's job begins with it
-# (state, in its midst or on its threshold, whether the status event comes)
-DEATHS = [*product(STATES, ["before"], [True, False]), *product(LONG, ["within"], [True, False])]
-COMMON_DEATHS = [
-    ("Preprocess Data", "within", True),
-    ("Select Candidate", "before", False),
-    ("Score Holdout", "within", True),
-    ("Deploy Endpoint", "within", False),
-    ("Announce Deployment", "before", True),
-]
 SEEDS = range(20)
 COMMON_SEEDS = (0, 1)
 
@@ -122,49 +90,6 @@ def test_pipelines_do_not_wait_for_one_another(new_tiny: Callable[[str], Tiny]) 
     assert {run.outcome for run in runs} == {RunOutcome.DEPLOYED}
     ends = [run.ended_at for run in runs if run.ended_at is not None]
     assert max(run.started_at for run in runs) < min(ends), "each began before any had ended"
-
-
-@pytest.mark.parametrize(("state", "place", "event"), marked(DEATHS, COMMON_DEATHS))
-def test_an_execution_dies(
-    new_tiny: Callable[[str], Tiny], stack: Stack, cloud: Cloud, state: str, place: str, event: bool
-) -> None:
-    tiny = new_tiny(f"dies-{DEATHS.index((state, place, event))}")
-    tiny.apply("retrain.retry_after=[1s, 1s]")
-    with nullcontext() if place == "within" else holding_before(stack, state):
-        tiny.put(files([1]))
-        run = tiny.await_run(1)
-        await_state(stack, run.execution_arn, state if place == "within" else HOLD)
-    with nullcontext() if event else disturbed(cloud.settings, Chaos(dropped=("aws.states",))):
-        stack.executions.stop_execution(executionArn=run.execution_arn)
-        if not event:
-            assert state in CLOSED or stack.pipeline(tiny.name).owner == run.execution_arn
-            reconcile(stack)
-    first = swept(tiny, 1)
-
-    assert first.outcome is (RunOutcome.DEPLOYED if state in CLOSED else RunOutcome.FAILED)
-    runs = until(lambda: found if (found := tiny.settled())[-1].outcome is RunOutcome.DEPLOYED else None)
-    jobs = tiny.jobs()
-    assert not jobs.running
-    assert Counter(jobs.preprocess)["SUCCEEDED"] == 1, jobs
-    assert Counter(jobs.training)["Completed"] == 1, jobs
-    champion = stack.pipeline(tiny.name).champion
-    assert champion is not None
-    assert champion.run_id == runs[-1].run_id
-    assert tiny.serving_config == champion.endpoint_config_name
-    assert ask(stack, tiny.name, {"x": 5})["prediction"] < ask(stack, tiny.name, {"x": 35})["prediction"]
-
-
-def swept(tiny: Tiny, number: int) -> RunRecord:
-    """The run of that number, closed; reconcile looks as often as it takes."""
-
-    def closed() -> RunRecord | None:
-        run = tiny.stack.ledger.run(tiny.name, f"{tiny.name}-g{number}")
-        if run is not None and run.outcome is not None:
-            return run
-        reconcile(tiny.stack)
-        return None
-
-    return until(closed, interval=2)
 
 
 def disordered(tiny: Tiny) -> RunRecord:
