@@ -5,7 +5,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import apply, audit, demo, deploy, dlq, lineage, local, predict, rollback, run, show, upload, watch, withdraw
+from cli import (
+    apply,
+    audit,
+    demo,
+    deploy,
+    dlq,
+    lineage,
+    local,
+    predict,
+    report,
+    rollback,
+    run,
+    show,
+    upload,
+    watch,
+    withdraw,
+)
 from cli.errors import EXPECTED, explain
 from cli.render import errors
 from cli.stack import AWS_STACK, LOCAL_STACK, Choice, Target
@@ -53,6 +69,7 @@ app.command()(run.run)
 app.command()(watch.watch)
 app.command()(show.runs)
 app.command()(show.show)
+app.command()(report.report)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
 app.command()(withdraw.withdraw)

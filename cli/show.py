@@ -59,7 +59,7 @@ def show(
 ) -> None:
     """Show one run: its decision, the reasons, the numbers, its states and times."""
     stack = Stack.connect(context)
-    record = _record(stack, run)
+    record = record_of(stack, run)
     decision = _decision(stack, record)
     states = _timeline(stack, record)
     steps = steps_of(stack.ledger, record)
@@ -128,7 +128,8 @@ def _duration(run: RunRecord) -> float:
     return ((run.ended_at or now()) - run.started_at).total_seconds()
 
 
-def _record(stack: Stack, run: str) -> RunRecord:
+def record_of(stack: Stack, run: str) -> RunRecord:
+    """The run of that id, such as traffic-g1; CommandError when there is none."""
     pipeline, separator, _ = run.rpartition("-g")
     record = stack.ledger.run(pipeline, run) if separator else None
     if record is None:

@@ -73,6 +73,7 @@ class Outputs:
     retrain_state_machine_arn: str
     start_run_function_name: str
     start_run_function_arn: str
+    write_report_function_name: str
     reconcile_function_name: str
     api_url: str
     training_image_uri: str

@@ -209,6 +209,7 @@ def test_the_outputs_are_what_the_command_reads() -> None:
         "RetrainStateMachineArn",
         "StartRunFunctionName",
         "StartRunFunctionArn",
+        "WriteReportFunctionName",
         "ReconcileFunctionName",
         "PreprocessJobName",
         "ModelPackageGroupName",

@@ -23,6 +23,7 @@ OUTPUTS = {
     "RetrainStateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:retrain",
     "StartRunFunctionName": "start-run",
     "StartRunFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:start-run",
+    "WriteReportFunctionName": "write-report",
     "ReconcileFunctionName": "reconcile",
     "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
     "ResourcePrefix": "ratchet-dev",
@@ -41,6 +42,7 @@ class FakeFunctions:
         self.answers: dict[str, Any] = {
             "start-run": {"started": True, "run_id": "traffic-g1", "because": "traffic-g1 was started."},
             "reconcile": {},
+            "write-report": {"report_uri": "s3://artifacts/reports/traffic/traffic-g1/report.html", "size": 1},
         }
         self.errors: dict[str, dict[str, str]] = {}
         self.asked: list[tuple[str, Any]] = []

@@ -102,4 +102,31 @@ def test_a_failure_is_announced_with_what_is_known() -> None:
     assert announcement.subject == "traffic: run failed"
     assert announcement.sentence == "traffic-g1 failed in Check Idempotency: exit code 1"
     assert announcement.finding == record.finding
-    assert announcement.links == {"show": "ratchet show traffic-g1"}
+    assert announcement.links == {"show": "ratchet show traffic-g1", "report": "ratchet report traffic-g1"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "console"),
+    [
+        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+def test_a_report_is_also_linked_where_people_can_log_in(partition: str, region: str, console: str) -> None:
+    world = World()
+    world.apply()
+    world.accept()
+    _, plan, _, _ = world.judged()
+    arn = f"arn:{partition}:states:{region}:123456789012:execution:ratchet-dev-retrain:traffic-g1"
+    link = announcement_of(failed("States.Timeout", plan=plan, execution_arn=arn)).links["report in S3"]
+    assert link == (
+        f"https://{console}/s3/object/{samples.ARTIFACTS}?region={region}&prefix=reports/traffic/traffic-g1/report.html"
+    )
+
+
+@pytest.mark.parametrize("outcome", [RunOutcome.NOTHING_TO_DO, RunOutcome.ROLLED_BACK])
+def test_no_report_is_promised_where_none_is_written(outcome: RunOutcome) -> None:
+    assert announcement_of(failed("x").model_copy(update={"outcome": outcome})).links == {
+        "show": "ratchet show traffic-g1"
+    }

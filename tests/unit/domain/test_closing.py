@@ -42,7 +42,14 @@ def test_refused_keeps_the_champion_and_tells_people_why(world: World) -> None:
     assert world.state.champion == champion
     assert result.announcement.subject == "traffic: candidate refused"
     assert result.announcement.finding == evaluation.finding
-    assert result.announcement.links == {"show": "ratchet show traffic-g2", "decision": evaluation.decision_uri}
+    assert (
+        result.announcement.links.items()
+        >= {
+            "show": "ratchet show traffic-g2",
+            "report": "ratchet report traffic-g2",
+            "decision": evaluation.decision_uri,
+        }.items()
+    )
     assert result.announcement.numbers["forecast_accuracy candidate"] == evaluation.candidate
 
 

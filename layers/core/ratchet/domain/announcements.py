@@ -5,6 +5,7 @@ from typing import Any
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import Announcement, RunOutcome, TaskError
+from ratchet.domain.identity import report_uri
 from ratchet.domain.ledger import RunRecord
 
 _LONGEST_CAUSE = 1_000
@@ -23,6 +24,15 @@ _KIND = {
     RunOutcome.NOTHING_TO_DO: "Nothing To Do",
     RunOutcome.FAILED: "Run Failed",
     RunOutcome.ROLLED_BACK: "Champion Rolled Back",
+}
+
+# Runs that came to an end of their own; write_report hears of them.
+_REPORTED = (RunOutcome.DEPLOYED, RunOutcome.REFUSED, RunOutcome.FAILED)
+
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
 }
 
 # Which state raises an error, where the error alone says it.
@@ -82,7 +92,7 @@ def sentence_of(record: RunRecord) -> str:
 def announcement_of(record: RunRecord) -> Announcement:
     """The event's detail."""
     outcome = record.outcome or RunOutcome.FAILED
-    links = {"show": f"ratchet show {record.run_id}"}
+    links = {"show": f"ratchet show {record.run_id}", **_report_links(record)}
     if record.evaluation is not None:
         links["decision"] = record.evaluation.decision_uri
     if record.model_package_arn is not None:
@@ -108,6 +118,27 @@ def failure_finding(record: RunRecord) -> Finding:
         why=cause_of(error),
         fix=fix.format(rerun=_RERUN.format(pipeline=record.pipeline)),
     )
+
+
+def _report_links(record: RunRecord) -> dict[str, str]:
+    """By command, and in the S3 console: a presigned link would die with the session of its role."""
+    if record.outcome not in _REPORTED:
+        return {}
+    links = {"report": f"ratchet report {record.run_id}"}
+    if (artifact := _artifact_of(record)) is not None:
+        _, partition, _, region, *_ = record.execution_arn.split(":")
+        bucket = artifact.removeprefix("s3://").partition("/")[0]
+        key = report_uri(bucket, record.pipeline, record.run_id).partition(f"{bucket}/")[2]
+        console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
+        links["report in S3"] = f"{console}/s3/object/{bucket}?region={region}&prefix={key}"
+    return links
+
+
+def _artifact_of(record: RunRecord) -> str | None:
+    """Something of the run's in the artifacts bucket; None for a run that failed before its plan."""
+    if record.evaluation is not None:
+        return record.evaluation.decision_uri
+    return record.plan.train.definition_uri if record.plan and record.plan.train else None
 
 
 def _subject(record: RunRecord, outcome: RunOutcome) -> str:
