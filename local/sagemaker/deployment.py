@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from local.sagemaker.alarms import AlarmWatch
 from local.sagemaker.context import Context
-from local.sagemaker.fleet import Fleet, VariantPlan
+from local.sagemaker.fleet import Fleet
+from local.sagemaker.plans import VariantPlan
 from local.sagemaker.rollout import Rollout, Step
 from local.sagemaker.store import Record
 from local.sagemaker.traffic import Key, Traffic
@@ -35,7 +36,7 @@ class Deployment:
 
         `elapsed` are the seconds that starting the fleet took: they count, like the waits, against the timeout.
         """
-        role_arn = next(iter(self._green.plans.values())).spec.role_arn
+        role_arn = self._green.plan.variants[0].spec.role_arn
         watch = AlarmWatch(self._ctx, self._key[0], role_arn, rollout.alarms)
         for step in rollout.steps:
             elapsed += step.wait
@@ -70,7 +71,7 @@ class Deployment:
                     status,
                     message.format(capacity=step.described(plan.instances)),
                 )
-                for plan in self._green.plans.values()
+                for plan in self._green.plan.variants
             ]
         )
 

@@ -5,10 +5,12 @@ import time
 from local.host import Scope
 from local.sagemaker.context import Context
 from local.sagemaker.errors import invalid
-from local.sagemaker.fleet import FleetPlan, variant_plan
 from local.sagemaker.listing import page, summary
 from local.sagemaker.models import Models
+from local.sagemaker.plans import FleetPlan, variant_plan
 from local.sagemaker.store import ENDPOINT_CONFIG, Record
+
+_VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
 
 
 class EndpointConfigs:
@@ -26,19 +28,23 @@ class EndpointConfigs:
 
     def create(self, scope: Scope, request: Record) -> Record:
         """Its models must exist; it never changes afterwards."""
-        for field in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "DataCaptureConfig"):
+        for field in ("AsyncInferenceConfig", "ExplainerConfig"):
             if field in request:
                 raise invalid(f"{field} is not supported here.")
-        names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+        production, shadows = request["ProductionVariants"], request.get("ShadowProductionVariants", [])
+        names = [variant["VariantName"] for variant in (*production, *shadows)]
         if len(set(names)) < len(names):
             raise invalid("Production variant names must be unique within an endpoint configuration.")
-        for variant in request["ProductionVariants"]:
+        for variant in (*production, *shadows):
             self._check(scope, variant)
-        variants = [{"InitialVariantWeight": 1.0, **variant} for variant in request["ProductionVariants"]]
+        if shadows and (len(production), len(shadows)) != (1, 1):
+            raise invalid("With ShadowProductionVariants there must be one production variant and one shadow variant.")
+        if any("ServerlessConfig" in variant for variant in (*production, *shadows)):
+            _require_serverless(request)
         fields = {field: value for field, value in request.items() if field != "Tags"}
         record = {
             **fields,
-            "ProductionVariants": variants,
+            **{field: _weighed(fields[field]) for field in _VARIANTS if field in fields},
             "CreationTime": time.time(),
             "EnableNetworkIsolation": False,
         }
@@ -63,11 +69,11 @@ class EndpointConfigs:
     def plan(self, scope: Scope, name: str) -> FleetPlan:
         """What a fleet of this configuration is made of."""
         config = self._ctx.store.get(scope, ENDPOINT_CONFIG, name)
-        variants = [
-            variant_plan(variant, self._models.spec(scope, variant["ModelName"]))
-            for variant in config["ProductionVariants"]
-        ]
-        return FleetPlan(config["EndpointConfigName"], tuple(variants))
+        production, shadows = (
+            tuple(variant_plan(item, self._models.spec(scope, item["ModelName"])) for item in config.get(field, []))
+            for field in _VARIANTS
+        )
+        return FleetPlan(config["EndpointConfigName"], production, shadows, config.get("DataCaptureConfig"))
 
     def _check(self, scope: Scope, variant: Record) -> None:
         name = variant["VariantName"]
@@ -81,3 +87,16 @@ class EndpointConfigs:
                 raise invalid("MemorySizeInMB must be one of 1024, 2048, 3072, 4096, 5120, 6144.")
         elif not {"InstanceType", "InitialInstanceCount"} <= variant.keys():
             raise invalid(f"Production variant {name} must have InstanceType and InitialInstanceCount.")
+
+
+def _weighed(variants: list[Record]) -> list[Record]:
+    return [{"InitialVariantWeight": 1.0, **variant} for variant in variants]
+
+
+def _require_serverless(request: Record) -> None:
+    """What "Serverless Inference: feature exclusions" lists."""
+    for field in ("ShadowProductionVariants", "DataCaptureConfig"):
+        if field in request:
+            raise invalid(f"{field} is not supported for serverless endpoints.")
+    if len(request["ProductionVariants"]) > 1:
+        raise invalid("Serverless endpoints do not support multiple production variants.")

@@ -7,6 +7,7 @@ from local.host import Scope
 from local.sagemaker.context import Context, milliseconds
 from local.sagemaker.errors import invalid
 from local.sagemaker.listing import summary
+from local.sagemaker.plans import FleetPlan
 from local.sagemaker.store import ENDPOINT, Record
 
 PENDING = "PendingDeploymentSummary"
@@ -50,6 +51,15 @@ class EndpointRecords:
         self.move(scope, name, status, drop=drop, **fields)
         self.announce(scope, name)
 
+    def serve(self, scope: Scope, name: str, plan: FleetPlan, *, quietly: bool = False, forget: bool = False) -> None:
+        """In service with what the plan says; `forget` drops the reason of an earlier failure."""
+        fields = plan.summary()
+        absent = [field for field, value in fields.items() if value is None]
+        known = {field: value for field, value in fields.items() if value is not None}
+        drop = (PENDING, *absent, *(("FailureReason",) if forget else ()))
+        move = self.move if quietly else self.settle
+        move(scope, name, "InService", drop=drop, **known)
+
     def announce(self, scope: Scope, name: str) -> None:
         """Sends the endpoint's state as it is."""
         record = self._ctx.store.get(scope, ENDPOINT, name)
@@ -75,7 +85,7 @@ class EndpointRecords:
 
 def _event_summary(pending: Record) -> Record:
     return {
-        "EndpointConfigName": pending["EndpointConfigName"],
+        **pending,
         "StartTime": milliseconds(pending["StartTime"]),
         "ProductionVariants": [_event_variant(variant) for variant in pending["ProductionVariants"]],
     }

@@ -10,11 +10,12 @@ from local.sagemaker.context import Context
 from local.sagemaker.deployment import Deployment, RolledBackError, launching, terminating
 from local.sagemaker.endpoint_configs import EndpointConfigs
 from local.sagemaker.endpoint_records import PENDING, EndpointRecords
-from local.sagemaker.errors import SageMakerError
-from local.sagemaker.fleet import Fleet, FleetPlan
+from local.sagemaker.errors import SageMakerError, invalid
+from local.sagemaker.fleet import Fleet
 from local.sagemaker.hosting import HostingError, NotReachableError
 from local.sagemaker.jobs import folder, internal, reason
 from local.sagemaker.listing import page, summary
+from local.sagemaker.plans import FleetPlan, VariantPlan, rescaled
 from local.sagemaker.rollout import Rollout, rollout
 from local.sagemaker.store import ENDPOINT, Record
 from local.sagemaker.traffic import Traffic
@@ -38,6 +39,7 @@ class Endpoints:
             "DescribeEndpoint": self.describe,
             "ListEndpoints": self.list_page,
             "UpdateEndpoint": self.update,
+            "UpdateEndpointWeightsAndCapacities": self.rescale,
             "DeleteEndpoint": self.delete,
         }
 
@@ -84,10 +86,26 @@ class Endpoints:
             if request.get("RetainDeploymentConfig"):
                 deployment = record.get(_LAST, {})
             serving = self._traffic.serving((scope, name.lower()))
-            steps = rollout(deployment, list(serving.plans.values()) if serving else plan.variants, plan.variants)
+            steps = rollout(deployment, serving.plan.variants if serving else plan.variants, plan.variants)
             self._records.move(scope, name, "Updating", **_pending(plan), **({_LAST: deployment} if deployment else {}))
         self._records.announce(scope, name)
         self._ctx.run(self._update, scope, name, plan, steps)
+        return {"EndpointArn": record["EndpointArn"]}
+
+    def rescale(self, scope: Scope, request: Record) -> Record:
+        """Updating, then InService with other weights and instance counts of the same variants."""
+        name = request["EndpointName"]
+        with self._ctx.store.locked():
+            record = self._records.updatable(scope, name)
+            fleet = self._traffic.serving((scope, name.lower()))
+            if fleet is None:
+                raise invalid(f'Cannot update endpoint "{record["EndpointArn"]}": nothing serves.')
+            plans = rescaled(fleet.plan, request["DesiredWeightsAndCapacities"])
+            desired = {plan.name: plan.summary(time.time()) for plan in plans}
+            shown = [_desired(variant, desired[variant["VariantName"]]) for variant in record["ProductionVariants"]]
+            self._records.move(scope, name, "Updating", ProductionVariants=shown)
+        self._records.announce(scope, name)
+        self._ctx.run(self._rescale, scope, name, fleet, plans)
         return {"EndpointArn": record["EndpointArn"]}
 
     def delete(self, scope: Scope, request: Record) -> Record:
@@ -120,7 +138,7 @@ class Endpoints:
             self._records.settle(scope, name, "Failed", FailureReason=reason(str(error)))
         else:
             self._traffic.serve((scope, name.lower()), fleet)
-            self._records.settle(scope, name, "InService", ProductionVariants=plan.summary())
+            self._records.serve(scope, name, plan)
 
     def _update(self, scope: Scope, name: str, plan: FleetPlan, steps: Rollout) -> None:
         began = time.monotonic()
@@ -143,16 +161,24 @@ class Endpoints:
             self._roll_back(scope, name, str(objection), fleet)
             return
         old = self._traffic.serve(key, fleet)
-        fields: Record = {"EndpointConfigName": plan.config, "ProductionVariants": plan.summary()}
-        self._records.settle(scope, name, "InService", drop=(PENDING, "FailureReason"), **fields)
+        self._records.serve(scope, name, plan, forget=True)
         if old:
             old.drain()
+
+    def _rescale(self, scope: Scope, name: str, fleet: Fleet, plans: list[VariantPlan]) -> None:
+        try:
+            fleet.adopt(plans)
+        except HostingError as error:
+            self._records.settle(scope, name, "RollingBack", FailureReason=reason(str(error)))
+            self._records.serve(scope, name, fleet.plan)
+        else:
+            self._records.serve(scope, name, fleet.plan, forget=True)
 
     def _roll_back(self, scope: Scope, name: str, why: str, fleet: Fleet | None = None) -> None:
         """The old fleet serves alone again; the new one ends when its last request is answered."""
         self._records.settle(scope, name, "RollingBack", FailureReason=reason(why))
         if fleet:
-            self._records.deploying(scope, name, terminating(list(fleet.plans.values())))
+            self._records.deploying(scope, name, terminating(fleet.plan.variants))
             fleet.drain()
         self._records.settle(scope, name, "InService", drop=(PENDING,))
 
@@ -177,8 +203,7 @@ class Endpoints:
             self._restore_update(scope, name, record, plan)
             return
         # Nothing has changed for anyone outside, unless the endpoint was on its way here.
-        settle = self._records.move if status in ("InService", "SystemUpdating") else self._records.settle
-        settle(scope, name, "InService", drop=(PENDING,), ProductionVariants=plan.summary())
+        self._records.serve(scope, name, plan, quietly=status in ("InService", "SystemUpdating"))
 
     def _restore_update(self, scope: Scope, name: str, record: Record, old: FleetPlan) -> None:
         """An update that was under way begins anew, guarded as the endpoint's last one was."""
@@ -217,5 +242,10 @@ class Endpoints:
 
 
 def _pending(plan: FleetPlan) -> Record:
-    summary = {"EndpointConfigName": plan.config, "StartTime": time.time(), "ProductionVariants": plan.summary()}
-    return {PENDING: summary}
+    shown = plan.summary()
+    variants = {name: shown[name] for name in ("ProductionVariants", "ShadowProductionVariants") if shown[name]}
+    return {PENDING: {"EndpointConfigName": plan.config, "StartTime": time.time(), **variants}}
+
+
+def _desired(shown: Record, wanted: Record) -> Record:
+    return {**shown, **{field: value for field, value in wanted.items() if field.startswith("Desired")}}

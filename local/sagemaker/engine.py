@@ -15,7 +15,6 @@ from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.errors import SageMakerError, invalid
 from local.sagemaker.invocations import Invocations
 from local.sagemaker.jobs import OUTCOMES, Jobs, Outcome
-from local.sagemaker.meter import Meter
 from local.sagemaker.models import Models
 from local.sagemaker.registry import ModelPackageGroups, ModelPackages, bare
 from local.sagemaker.store import KINDS, MODEL_PACKAGE, TRAINING_JOB, TRANSFORM_JOB, Kind, Record, Store
@@ -150,7 +149,7 @@ class SageMakerEngine:
         self._transform = TransformJobs(self._ctx, models)
         traffic = Traffic()
         self._endpoints = Endpoints(self._ctx, configs, traffic)
-        self._invocations = Invocations(self._ctx, traffic, Meter(self._ctx))
+        self._invocations = Invocations(self._ctx, traffic)
         parts = (
             self._training,
             self._transform,

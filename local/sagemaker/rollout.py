@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from local.sagemaker.errors import invalid
-from local.sagemaker.fleet import VariantPlan
+from local.sagemaker.plans import VariantPlan
 from local.sagemaker.store import Record
 
 _SIZES = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}

@@ -77,11 +77,12 @@ def reachable(client: Any, uri: str) -> None:
         client.get_object(Bucket=bucket, Key=key)["Body"].close()
 
 
-def upload(client: Any, uri: str, body: bytes) -> None:
-    """Writes an object."""
+def upload(client: Any, uri: str, body: bytes, kms_key_id: str | None = None) -> None:
+    """Writes an object, encrypted with the key if one is given."""
     bucket, key = split(uri)
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
     with _naming(uri):
-        client.put_object(Bucket=bucket, Key=key, Body=body)
+        client.put_object(Bucket=bucket, Key=key, Body=body, **encryption)
 
 
 def upload_folder(client: Any, folder: Path, archive: Path, uri: str) -> None:

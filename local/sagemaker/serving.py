@@ -166,9 +166,10 @@ def main() -> None:
     sys.path[0] = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", str(model_dir / "code"))
     Handler.service = Service(str(model_dir), importlib.import_module(Path(program).stem))
     with Server(("127.0.0.1", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler) as server:
-        announced = base / "port.new"
+        port_file = Path(os.environ["SAGEMAKER_PORT_FILE"])
+        announced = port_file.with_suffix(".new")  # its own: the containers of one model share the folder
         announced.write_text(str(server.server_port))
-        announced.rename(os.environ["SAGEMAKER_PORT_FILE"])
+        announced.rename(port_file)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 

@@ -97,7 +97,7 @@ def variant(model: str, name: str = "AllTraffic", **fields: Any) -> dict[str, An
     return {
         "VariantName": name,
         "ModelName": model,
-        "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5},
+        "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 20},
         **fields,
     }
 
@@ -161,9 +161,9 @@ class Cloud:
             },
         )
 
-    def config(self, name: str, *variants: dict[str, Any]) -> None:
+    def config(self, name: str, *variants: dict[str, Any], **more: Any) -> None:
         """Makes an endpoint configuration."""
-        self.call("CreateEndpointConfig", EndpointConfigName=name, ProductionVariants=list(variants))
+        self.call("CreateEndpointConfig", EndpointConfigName=name, ProductionVariants=list(variants), **more)
 
     def endpoint(self, name: str = "live", config: str = "one") -> dict[str, Any]:
         """Makes an endpoint and waits until it serves or has failed."""

@@ -125,9 +125,10 @@ class FakeS3:
             raise error("NoSuchKey", "The specified key does not exist.", 404)
         return {"Body": io.BytesIO(self._objects[f"{Bucket}/{Key}"])}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: Any) -> dict[str, Any]:  # noqa: N803
+    def put_object(self, *, Bucket: str, Key: str, Body: Any, **encryption: str) -> dict[str, Any]:  # noqa: N803
         """Stores bytes or a file's content."""
         self._check("PutObject")
+        assert not encryption or encryption == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/capture"}
         self._objects[f"{Bucket}/{Key}"] = Body if isinstance(Body, bytes) else Body.read()
         return {}
 

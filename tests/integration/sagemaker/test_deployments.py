@@ -289,6 +289,7 @@ def test_the_waits_are_divided_by_the_speed(folder: Any) -> None:
     cloud = Cloud(engine, host)
     try:
         deploy(cloud, canary(HOUR, end=HOUR), count=2)
-        assert cloud.settled()["EndpointConfigName"] == "two"
+        endpoint = cloud.settled()
+        assert endpoint["EndpointConfigName"] == "two", endpoint
     finally:
         engine.close()

@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 
 from local.sagemaker import SageMakerError
-from tests.integration.sagemaker.cloud import IMAGE, INFERENCE, ROLE, SCOPE, Cloud, variant
+from tests.integration.sagemaker.cloud import IMAGE, INFERENCE, ROLE, SCOPE, Cloud, instances, variant
 from tests.integration.sagemaker.fakes import until
 
 KIND = "SageMaker Endpoint State Change"
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/live"
+CAPTURE = {
+    "InitialSamplingPercentage": 100,
+    "DestinationS3Uri": "s3://captured/here",
+    "CaptureOptions": [{"CaptureMode": "Input"}],
+}
 BROKEN = "def model_fn(model_dir):\n    raise OSError('not a booster')\n"
 SLOW = INFERENCE.replace("return [row", "import time; time.sleep(rows[0].get('sleep', 0)); return [row")
 
@@ -70,7 +75,7 @@ def test_an_endpoint_serves(cloud: Cloud) -> None:
     assert endpoint["EndpointConfigName"] == "one"
     (shown,) = endpoint["ProductionVariants"]
     assert (shown["VariantName"], shown["CurrentWeight"]) == ("AllTraffic", 1.0)
-    assert shown["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    assert shown["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 20}
     assert shown["DeployedImages"][0]["SpecifiedImage"] == IMAGE
     assert cloud.predict(1) == 2
 
@@ -149,7 +154,7 @@ def test_a_refused_input_is_a_client_error_of_the_model(cloud: Cloud) -> None:
 
 
 def test_an_answer_that_takes_too_long(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.sagemaker.fleet.INVOCATION_TIMEOUT", 0.3)
+    monkeypatch.setattr("local.sagemaker.variant.INVOCATION_TIMEOUT", 0.3)
     serving(cloud, inference=SLOW)
     error = invoke_refusal(cloud, body=b'{"x":1,"sleep":5}')
     assert (error.code, error.details["OriginalStatusCode"]) == ("ModelError", 0)
@@ -197,8 +202,8 @@ def test_a_names_case_is_kept_and_must_be_matched_to_invoke(cloud: Cloud) -> Non
 def test_traffic_follows_the_weights(cloud: Cloud) -> None:
     cloud.model("adder-1", 1)
     cloud.model("adder-2", 2)
-    heavy, light = variant("adder-1", "heavy"), variant("adder-2", "light", InitialVariantWeight=0.25)
-    cloud.config("one", {**heavy, "InitialVariantWeight": 0.75}, light)
+    heavy = instances("adder-1", 1, "heavy", InitialVariantWeight=0.75)
+    cloud.config("one", heavy, instances("adder-2", 1, "light", InitialVariantWeight=0.25))
     cloud.endpoint()
     answers = Counter(cloud.predict(0) for _ in range(400))
     assert answers[1.0] + answers[2.0] == 400
@@ -208,7 +213,7 @@ def test_traffic_follows_the_weights(cloud: Cloud) -> None:
 def test_a_variant_may_be_named(cloud: Cloud) -> None:
     cloud.model("adder-1", 1)
     cloud.model("adder-2", 2)
-    cloud.config("one", variant("adder-1", "a"), variant("adder-2", "b", InitialVariantWeight=0))
+    cloud.config("one", instances("adder-1", 1, "a"), instances("adder-2", 1, "b", InitialVariantWeight=0))
     cloud.endpoint()
     target = {"X-Amzn-SageMaker-Target-Variant": "b"}
     assert {cloud.predict(0, **target) for _ in range(5)} == {2}
@@ -218,8 +223,7 @@ def test_a_variant_may_be_named(cloud: Cloud) -> None:
 
 def test_each_instance_is_a_container_and_takes_its_turn(cloud: Cloud) -> None:
     cloud.model(inference=INFERENCE.replace('row["x"] + model["add"]', "os.getpid()"))
-    instances: dict[str, Any] = {"ServerlessConfig": None, "InstanceType": "ml.m5.large", "InitialInstanceCount": 3}
-    cloud.config("one", variant("adder", **instances))
+    cloud.config("one", instances("adder", 3))
     (shown,) = cloud.endpoint()["ProductionVariants"]
     assert (shown["CurrentInstanceCount"], shown["DesiredInstanceCount"]) == (3, 3)
     assert len({cloud.predict(0) for _ in range(6)}) == 3
@@ -343,7 +347,7 @@ def test_an_endpoint_that_does_not_come_up_has_failed(cloud: Cloud) -> None:
 
 
 def test_a_container_that_is_too_slow_has_failed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.sagemaker.fleet.STARTUP_TIMEOUT", 0.3)
+    monkeypatch.setattr("local.sagemaker.plans.STARTUP_TIMEOUT", 0.3)
     cloud.model(inference="import time\ntime.sleep(60)\n")
     cloud.config("one", variant("adder"))
     assert "did not answer /ping within 0.3 seconds" in cloud.endpoint()["FailureReason"]
@@ -368,7 +372,7 @@ def test_a_role_that_is_gone(cloud: Cloud) -> None:
 def test_one_broken_variant_fails_all(cloud: Cloud) -> None:
     cloud.model("good")
     cloud.model("bad", inference=BROKEN)
-    cloud.config("one", variant("good", "a"), variant("bad", "b"))
+    cloud.config("one", instances("good", 1, "a"), instances("bad", 1, "b"))
     assert "production variant b did not pass" in cloud.endpoint()["FailureReason"]
     until(lambda: not any(_alive(pid) for pid in pids(cloud)))
 
@@ -394,11 +398,10 @@ def test_the_model_may_be_deleted_while_it_serves(cloud: Cloud) -> None:
 
 
 def test_variant_properties_may_be_retained(cloud: Cloud) -> None:
-    instances: dict[str, Any] = {"ServerlessConfig": None, "InstanceType": "ml.m5.large"}
     cloud.model("adder-1")
-    cloud.config("one", variant("adder-1", **instances, InitialInstanceCount=2, InitialVariantWeight=0.5))
+    cloud.config("one", instances("adder-1", 2, InitialVariantWeight=0.5))
     cloud.endpoint()
-    cloud.config("two", variant("adder-1", **instances, InitialInstanceCount=1))
+    cloud.config("two", instances("adder-1", 1))
     retain = {"RetainAllVariantProperties": True, "EndpointConfigName": "two"}
     cloud.call("UpdateEndpoint", EndpointName="live", **retain)
     (shown,) = cloud.settled()["ProductionVariants"]
@@ -438,11 +441,27 @@ def test_configurations_that_cannot_be(cloud: Cloud, variants: list[dict[str, An
     assert re.search(re.escape(message), error.message)
 
 
-def test_what_this_engine_cannot_do_is_refused(cloud: Cloud) -> None:
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"AsyncInferenceConfig": {"OutputConfig": {}}}, "AsyncInferenceConfig is not supported here."),
+        ({"ShadowProductionVariants": [variant("adder", "shadow")]}, "not supported for serverless endpoints"),
+        ({"DataCaptureConfig": CAPTURE}, "DataCaptureConfig is not supported for serverless endpoints"),
+        ({"ProductionVariants": [variant("adder", "a"), variant("adder", "b")]}, "multiple production variants"),
+        (
+            {
+                "ProductionVariants": [instances("adder", 1, "a"), instances("adder", 1, "b")],
+                "ShadowProductionVariants": [instances("adder", 1, "c")],
+            },
+            "one production variant and one shadow variant",
+        ),
+    ],
+    ids=["async", "shadow", "capture", "several", "too many beside a shadow"],
+)
+def test_what_does_not_go_together_is_refused(cloud: Cloud, more: dict[str, Any], message: str) -> None:
     cloud.model()
-    request = {"EndpointConfigName": "one", "ProductionVariants": [variant("adder")]}
-    shadow = refusal(cloud, "CreateEndpointConfig", **request, ShadowProductionVariants=[variant("adder", "shadow")])
-    assert shadow.message == "ShadowProductionVariants is not supported here."
+    request = {"EndpointConfigName": "one", "ProductionVariants": [variant("adder")], **more}
+    assert message in refusal(cloud, "CreateEndpointConfig", **request).message
 
 
 def test_configurations_are_described_listed_and_deleted(cloud: Cloud) -> None:

@@ -66,7 +66,7 @@ def test_latencies_are_in_microseconds(cloud: Cloud) -> None:
 
 
 def test_a_container_that_does_not_answer_is_a_model_error(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.sagemaker.fleet.INVOCATION_TIMEOUT", 0.2)
+    monkeypatch.setattr("local.sagemaker.variant.INVOCATION_TIMEOUT", 0.2)
     moody(cloud)
     ask(cloud, b'{"x":1,"sleep":5}')
     until(lambda: counted(cloud, "InvocationModelErrors") == {1: 1})
