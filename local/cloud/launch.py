@@ -17,7 +17,13 @@ from local.cloud.settings import MINISTACK_VERSION, CloudSettings
 
 _LOCK_ATTEMPTS = 50
 _LOCK_INTERVAL_SECONDS = 0.02
-_SERVER_MODULES = ("ministack.app", "local.cloud.repairs", "local.cloud.disturbance", "local.cloud.adapter")
+_SERVER_MODULES = (
+    "ministack.app",
+    "local.cloud.repairs",
+    "local.cloud.disturbance",
+    "local.cloud.observation",
+    "local.cloud.adapter",
+)
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
@@ -65,9 +71,10 @@ def run(settings: CloudSettings) -> None:
         pid_file.write(str(os.getpid()))
         pid_file.flush()
         # MiniStack reads its settings while it is imported, so nothing of it may be imported before this line.
-        app, repairs, disturbance, adapter = map(importlib.import_module, _SERVER_MODULES)
+        app, repairs, disturbance, observation, adapter = map(importlib.import_module, _SERVER_MODULES)
         repairs.apply(settings)
         disturbance.apply(settings)
+        observation.apply(settings)
         with adapter.apply(settings):
             sys.argv = ["ministack"]
             app.main()

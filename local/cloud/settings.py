@@ -50,3 +50,8 @@ class CloudSettings:
     def chaos_file(self) -> Path:
         """The switch of `local.cloud.chaos`: absent when events are delivered as usual."""
         return self.state / "chaos.json"
+
+    @property
+    def calls_file(self) -> Path:
+        """What `local.cloud.recording` writes down; absent when it does not."""
+        return self.state / "calls.jsonl"

@@ -19,6 +19,7 @@ from cli.main import app
 from cli.stack import LOCAL_STACK, Stack
 from cli.upload import await_verdict, put
 from cli.watch import await_idle
+from local.cloud import recording
 from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.run import RunOutcome
@@ -41,6 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running embedded cloud with an empty state folder."""
     cloud = Cloud(CloudSettings(port=free_port(), state=tmp_path_factory.mktemp("cloud")))
+    recording.start(cloud.settings)
     with ThreadPoolExecutor() as pool:
         building = pool.submit(build)
         cloud.up()
