@@ -5,7 +5,7 @@ from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
 from ratchet.contracts.run import EvaluateModelRequest, Evaluation
 from ratchet.domain.evaluation import EvaluateModel
-from ratchet.observability import count, doorway, logger
+from ratchet.observability import count, doorway, logger, measure
 from ratchet.settings import EvaluateModelSettings
 
 
@@ -26,4 +26,5 @@ def handler(request: EvaluateModelRequest, evaluate_model: EvaluateModel) -> Eva
     evaluation = evaluate_model(request)
     logger.info(evaluation.sentence, outcome=evaluation.outcome, decision_uri=evaluation.decision_uri)
     count(f"Gate{evaluation.outcome.title()}", request.run.pipeline)
+    measure("GateMetric", evaluation.candidate, request.run.pipeline)
     return evaluation

@@ -1,7 +1,7 @@
-"""Tells people: an announcement from the bus becomes a message on the topic."""
+"""Tells people: an announcement from the bus, or an alarm, becomes a message on the topic."""
 
 from ratchet.adapters.sns_topic import SnsTopic
-from ratchet.contracts.notify import AnnouncementEvent, NotifyResult
+from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent, NotifyResult
 from ratchet.domain.notifying import Notify
 from ratchet.observability import doorway, logger
 from ratchet.settings import NotifySettings
@@ -13,9 +13,9 @@ def build() -> Notify:
     return Notify(topic=SnsTopic(settings.topic_arn), stage=settings.stage)
 
 
-@doorway(AnnouncementEvent, build)
-def handler(event: AnnouncementEvent, notify: Notify) -> NotifyResult:
+@doorway(AlarmEvent | AnnouncementEvent, build)
+def handler(event: AlarmEvent | AnnouncementEvent, notify: Notify) -> NotifyResult:
     """Publishes the message."""
     result = notify(event)
-    logger.info("people told", kind=event.detail_type, subject=result.subject, pipeline=event.detail.pipeline)
+    logger.info("people told", kind=event.detail_type, subject=result.subject)
     return result

@@ -4,9 +4,9 @@ from ratchet.adapters.clock import utc_now
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
-from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult
+from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
 from ratchet.domain.ingest import JudgeUpload
-from ratchet.observability import count, doorway, logger
+from ratchet.observability import alarm, count, doorway, logger
 from ratchet.settings import ValidateDataSettings
 
 
@@ -35,4 +35,7 @@ def handler(event: ObjectCreatedEvent, judge_upload: JudgeUpload) -> ValidateDat
         },
     )
     count(f"Upload{result.outcome.title()}", result.pipeline)
+    alarm("UploadsRejected", result.outcome == VerdictOutcome.REJECTED)
+    if result.outcome == VerdictOutcome.ACCEPTED:
+        alarm("RowsQuarantined", 100 * result.bad_rows / result.rows, "Percent")
     return result

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
 from ratchet.contracts.http import HttpRequest
 from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
-from ratchet.contracts.notify import AnnouncementEvent
+from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
 from ratchet.contracts.report import RunEndedEvent, WriteReportRequest
 from ratchet.contracts.run import (
@@ -37,7 +37,7 @@ REQUESTS: dict[str, Any] = {
     "verify_endpoint": VerifyEndpointRequest,
     "close_run": CloseRunRequest,
     "reconcile": ExecutionStatusEvent | ScheduleEvent,
-    "notify": AnnouncementEvent,
+    "notify": AlarmEvent | AnnouncementEvent,
     "predict": HttpRequest,
 }
 EVENTS = [path for path in sorted((ROOT / "events").glob("*/*.json")) if path.parent.name in REQUESTS]

@@ -37,6 +37,7 @@ KINDS = {
     "AWS::SSM::Parameter": "Parameter",
     "AWS::SNS::Topic": "Topic",
     "AWS::SNS::Subscription": "Subscription",
+    "AWS::CloudWatch::Dashboard": "Dashboard",
 }
 NAMED_BY = {
     "AWS::S3::Bucket": "BucketName",

@@ -181,14 +181,6 @@ def test_a_report_is_written_again_whenever_a_run_ends() -> None:
     assert set(written["detail-type"]) == set(told["detail-type"]) - {"Data Rejected", "Champion Rolled Back"}
 
 
-def test_the_alarm_watches_the_metric_that_the_functions_emit() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["WorkStalledAlarm"]
-    service = template()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("Ratchet", "WorkStalled")
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": service}]
-    assert alarm["TreatMissingData"] == "notBreaching"
-
-
 def test_training_images_are_known_wherever_the_image_is() -> None:
     images = template()["Mappings"]["TrainingImages"]
     assert len(images) == 37

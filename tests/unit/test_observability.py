@@ -116,3 +116,22 @@ def test_outcomes_are_counted_by_pipeline(capsys: pytest.CaptureFixture[str]) ->
 def test_a_cold_start_logs_none_of_the_libraries_footsteps(library: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):  # of the root logger, as Lambda sets it
         assert not logging.getLogger(library).isEnabledFor(logging.INFO)
+
+
+class Hurried(Context):
+    """An invocation that had ten seconds and has two when it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = iter((10_000, 2_000))
+
+    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]
+        return next(self._left)
+
+
+def test_an_invocation_that_nearly_ran_out_of_time_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    handler(EVENT, Hurried())
+    handler(EVENT, Context())
+    blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "TimeUsed" in line]
+    assert [blob["TimeUsed"] for blob in blobs] == [[80.0]]
+    assert blobs[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ warnings.filterwarnings("ignore", message="No application metrics to publish")
 for _library in ("botocore", "aws_xray_sdk"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
+_TIME_WORTH_KNOWING = 50  # percent of a function's timeout
 _KEYS = ("pipeline", "run_id", "reason", "execution_arn")
 
 RequestT = TypeVar("RequestT")
@@ -55,11 +57,12 @@ def doorway(
 
     def decorate(body: Callable[[RequestT, UseCaseT], BaseModel | None]) -> LambdaHandler[UseCaseT]:
         @wraps(body)
-        def handler(event: dict[str, Any], _context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
-            parsed = parse(adapter, event)
-            logger.append_keys(**dict(business_keys(parsed)))
-            result = body(parsed, build_once() if use_case is None else use_case)
-            return None if result is None else result.model_dump(mode="json")
+        def handler(event: dict[str, Any], context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
+            with _timed(context):
+                parsed = parse(adapter, event)
+                logger.append_keys(**dict(business_keys(parsed)))
+                result = body(parsed, build_once() if use_case is None else use_case)
+                return None if result is None else result.model_dump(mode="json")
 
         if on_lambda():
             build_once()
@@ -96,13 +99,29 @@ def business_keys(request: object) -> Iterator[tuple[str, str]]:
 
 def count(metric: str, pipeline: str) -> None:
     """Counts one business outcome of a pipeline; the README lists the names."""
+    measure(metric, 1, pipeline, "Count")
+
+
+def measure(metric: str, value: float, pipeline: str, unit: str = "None") -> None:
+    """Measures something of a pipeline."""
     metrics.add_dimension(name="pipeline", value=pipeline)
-    metrics.add_metric(name=metric, unit="Count", value=1)
+    metrics.add_metric(name=metric, unit=MetricUnit(unit), value=value)
 
 
-def alarm(metric: str, times: int) -> None:
-    """Counts what an alarm of the template watches: over all pipelines, for an alarm knows one set of dimensions."""
-    if times:
+def alarm(metric: str, value: float, unit: str = "Count") -> None:
+    """Measures what an alarm of the template watches: over all pipelines, for an alarm knows one set of dimensions."""
+    if value:
         dimensions = {"service": metrics.service or ""}
-        with single_metric(metric, MetricUnit.Count, times, namespace=_NAMESPACE, default_dimensions=dimensions):
+        with single_metric(metric, MetricUnit(unit), value, namespace=_NAMESPACE, default_dimensions=dimensions):
             pass
+
+
+@contextmanager
+def _timed(context: LambdaContext) -> Iterator[None]:
+    """Measures which share of its timeout an invocation used, once it is worth knowing."""
+    granted = context.get_remaining_time_in_millis()
+    try:
+        yield
+    finally:
+        used = 100 * (1 - context.get_remaining_time_in_millis() / granted) if granted else 0
+        alarm("TimeUsed", used if used > _TIME_WORTH_KNOWING else 0, "Percent")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local.cloud.repairs import (
+    alarm_math,
     alarms,
     authority,
     definitions,
@@ -18,6 +19,7 @@ from local.cloud.repairs import (
     roles,
     s3_events,
     schedules,
+    service_metrics,
     status_events,
     task_state,
     transport,
@@ -46,9 +48,12 @@ REPAIRS = (
     Repair("definitions", ("T10",), lambda _: definitions.apply()),
     Repair("roles", ("T2", "T4"), lambda _: roles.apply()),
     Repair("status_events", ("T22",), lambda _: status_events.apply()),
+    # After status_events, for it counts also what that one keeps off the bus.
+    Repair("service_metrics", ("T32",), service_metrics.apply),
     Repair("delivery", ("T3", "T7", "T27"), lambda _: delivery.apply()),
     Repair("s3_events", ("T21",), lambda _: s3_events.apply()),
     Repair("alarms", ("T12",), alarms.apply),
+    Repair("alarm_math", ("T31",), lambda _: alarm_math.apply()),
     Repair("metrics", ("T12",), lambda _: metrics.apply()),
     Repair("log_metrics", ("T14",), lambda _: log_metrics.apply()),
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),

@@ -12,6 +12,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import cloudwatch, eventbridge
 
+from local.cloud.repairs import alarm_math
 from local.cloud.repairs.alarm_rules import COMPARISONS, evaluation_range, judge
 from local.cloud.repairs.patching import Function, expect, expect_all, replace
 from local.cloud.settings import CloudSettings
@@ -88,7 +89,7 @@ class _Alarms:
 
     def _state(self, alarm: dict[str, Any]) -> tuple[str | None, str]:
         """The state that the alarm's periods put it in, None when they leave it as it is; and why."""
-        if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in COMPARISONS:
+        if not (alarm.get("MetricName") or alarm.get("Metrics")) or alarm.get("ComparisonOperator") not in COMPARISONS:
             return None, ""
         values = self._datapoints(alarm)
         threshold, compare = alarm.get("Threshold", 0), COMPARISONS[alarm["ComparisonOperator"]]
@@ -106,18 +107,29 @@ class _Alarms:
             f"{alarm['ComparisonOperator']} ({threshold})"
         )
 
-    def _datapoints(self, alarm: dict[str, Any]) -> list[float | None]:
+    def _datapoints(self, alarm: dict[str, Any]) -> alarm_math.Series:
         """The statistic of each period of the evaluation range, newest first; None where the metric has no data."""
-        dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
-        points = list(cloudwatch._metrics.get((alarm.get("Namespace"), alarm.get("MetricName"), dimensions)) or [])
-        statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
-        now, period = time.time(), alarm.get("Period", _MINUTE) / self._speed
-        values: list[float | None] = []
-        for index in range(evaluation_range(alarm.get("EvaluationPeriods", 1))):
-            newest = now - index * period
-            inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
-            values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
-        return values
+        periods = evaluation_range(alarm.get("EvaluationPeriods", 1))
+        seconds = alarm.get("Period", _MINUTE) / self._speed
+
+        def series(metric: dict[str, Any], statistic: str) -> alarm_math.Series:
+            return _series(metric, statistic, periods, seconds)
+
+        if alarm.get("Metrics"):
+            return alarm_math.values(alarm["Metrics"], periods, series)
+        return series(alarm, alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average"))
+
+
+def _series(metric: dict[str, Any], statistic: str, periods: int, seconds: float) -> alarm_math.Series:
+    dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(metric.get("Dimensions") or []))
+    points = list(cloudwatch._metrics.get((metric.get("Namespace"), metric.get("MetricName"), dimensions)) or [])
+    now = time.time()
+    values: list[float | None] = []
+    for index in range(periods):
+        newest = now - index * seconds
+        inside = [point for point in points if newest - seconds < point["Timestamp"] <= newest]
+        values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
+    return values
 
 
 def _with(alarms: _Alarms) -> Function:

@@ -1,14 +1,18 @@
 """The message for people: complete, and safe to read whatever a file held."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from ratchet.contracts.base import Finding
-from ratchet.contracts.notify import AnnouncementEvent
+from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent
 from ratchet.contracts.run import Announcement
 from ratchet.domain.message import message_of, subject_of
 from ratchet.domain.notifying import Notify
 from tests.unit.fakes import FakeTopic
 
+EVENTS = Path(__file__).parents[3] / "events/notify"
 FINDING = Finding(what="212 rows are bad.", where="line 14", why="-3 is below 0", fix="Correct the file.")
 
 
@@ -72,3 +76,14 @@ def test_notify_publishes_with_attributes_to_filter_by() -> None:
     ((_, message, attributes),) = topic.published
     assert message == message_of(announcement())
     assert attributes == {"pipeline": "traffic", "kind": "Data Rejected"}
+
+
+def test_an_alarm_tells_what_it_means_and_where_its_runbook_entry_is() -> None:
+    topic = FakeTopic()
+    event = json.loads((EVENTS / "alarm.json").read_text())
+    Notify(topic, "dev")(AlarmEvent.model_validate(event))
+    ((subject, message, attributes),) = topic.published
+    assert subject == "[dev] ALARM: ratchet-dev-DeadLettersAlarm-1ABC"
+    assert "docs/runbook.md#dead-letters" in message
+    assert "greater than the threshold" in message
+    assert attributes == {"kind": "Alarm"}

@@ -121,7 +121,9 @@ def test_reconcile(world: World, case: str, started: int) -> None:
     assert (report["pipelines"], len(report["started"])) == (1, started)
 
 
-@pytest.mark.parametrize("case", ["model_deployed", "candidate_refused", "run_failed", "data_rejected_hostile_value"])
+@pytest.mark.parametrize(
+    "case", ["model_deployed", "candidate_refused", "run_failed", "data_rejected_hostile_value", "alarm"]
+)
 def test_notify(case: str) -> None:
     topic = FakeTopic()
     result = call("notify", case, Notify(topic, "dev"))

@@ -1,0 +1,141 @@
+"""T31, T32: queues and executions measure themselves, and alarms of a stack may calculate with what they measure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.cloud.process import Cloud
+from local.cloud.repairs import alarm_math
+from tests.integration.cloud.account import Account, cloud_without, until
+
+STACK = {
+    "Resources": {
+        "First": {"Type": "AWS::SQS::Queue"},
+        "Second": {"Type": "AWS::SQS::Queue"},
+        "Letters": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {
+                "AlarmName": "letters",
+                "Metrics": [
+                    {"Id": "all", "Expression": "SUM(METRICS())", "ReturnData": True},
+                    *(
+                        {
+                            "Id": queue.lower(),
+                            "ReturnData": False,
+                            "MetricStat": {
+                                "Metric": {
+                                    "Namespace": "AWS/SQS",
+                                    "MetricName": "ApproximateNumberOfMessagesVisible",
+                                    "Dimensions": [
+                                        {"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}
+                                    ],
+                                },
+                                "Period": 60,
+                                "Stat": "Maximum",
+                            },
+                        }
+                        for queue in ("First", "Second")
+                    ),
+                ],
+                "EvaluationPeriods": 1,
+                "Threshold": 1,
+                "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "notBreaching",
+            },
+        },
+    }
+}
+FAILING = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken"}}}
+
+
+@pytest.fixture(scope="module")
+def account(cloud: Cloud) -> Account:
+    return Account(cloud)
+
+
+def deploy(account: Account) -> dict[str, str]:
+    formation = account.client("cloudformation")
+    formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
+    formation.get_waiter("stack_create_complete").wait(StackName="measured", WaiterConfig={"Delay": 1})
+    resources = formation.list_stack_resources(StackName="measured")["StackResourceSummaries"]
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+
+
+def state(account: Account) -> str:
+    alarms = account.client("cloudwatch").describe_alarms(AlarmNames=["letters"])["MetricAlarms"]
+    return str(alarms[0]["StateValue"])
+
+
+def test_an_alarm_sums_the_letters_of_two_queues(account: Account) -> None:
+    made = deploy(account)
+    account.sqs.send_message(QueueUrl=made["First"], MessageBody="1")
+    until(lambda: state(account) == "OK")
+    account.sqs.send_message(QueueUrl=made["Second"], MessageBody="2")
+    until(lambda: state(account) == "ALARM")
+    account.sqs.purge_queue(QueueUrl=made["First"])
+    until(lambda: state(account) == "OK")
+
+
+@pytest.mark.parametrize("kind", ["STANDARD", "EXPRESS"])
+def test_an_execution_that_fails_is_counted(account: Account, kind: str) -> None:
+    machine = account.machine(FAILING, kind=kind)
+    account.start(machine)
+    until(lambda: summed(account, machine, "ExecutionsFailed") == 1)
+    assert summed(account, machine, "ExecutionsStarted") == 1
+    assert summed(account, machine, "ExecutionsTimedOut") == 0
+
+
+def summed(account: Account, machine: str, metric: str) -> float:
+    return float(sum(point["Sum"] for point in stored(account, metric, machine)))
+
+
+def stored(account: Account, metric: str, machine: str) -> list[dict[str, Any]]:
+    answer = account.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/States",
+        MetricName=metric,
+        Dimensions=[{"Name": "StateMachineArn", "Value": machine}],
+        StartTime=0,
+        EndTime=4_000_000_000,
+        Period=86_400,
+        Statistics=["Sum"],
+    )
+    return list(answer["Datapoints"])
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("SUM(METRICS())", [3.0, 2.0]),
+        ("MAX([first, second])", [2.0, 2.0]),
+        ("AVG(METRICS())", [1.5, 2.0]),
+        ("100 * first / second", [50.0, None]),
+        ("first / 0", [None, None]),
+        ("ANOMALY_DETECTION_BAND(first, 2)", [None, None]),
+        ("__import__('os')", [None, None]),
+        ("first +", [None, None]),
+    ],
+)
+def test_an_expression_is_calculated_period_by_period(expression: str, expected: list[float | None]) -> None:
+    known: dict[str, alarm_math.Series] = {"first": [1.0, None], "second": [2.0, 2.0]}
+    metrics: list[dict[str, Any]] = [
+        {"Id": "e", "Expression": expression, "ReturnData": True},
+        *({"Id": name, "ReturnData": False, "MetricStat": {"Metric": name, "Stat": "Sum"}} for name in known),
+    ]
+    assert alarm_math.values(metrics, 2, lambda metric, _: known[metric]) == expected
+
+
+def test_without_the_repairs(tmp_path: Path) -> None:
+    with cloud_without("T31,T32", tmp_path) as account:
+        machine = account.machine(FAILING)
+        account.end(account.start(machine))
+        assert stored(account, "ExecutionsFailed", machine) == []
+        formation = account.client("cloudformation")
+        formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
+        assert "not supported" in until(lambda: failure(formation))
+
+
+def failure(formation: Any) -> str:
+    events = formation.describe_stack_events(StackName="measured")["StackEvents"]
+    return next((event.get("ResourceStatusReason", "") for event in events if "metric math" in str(event)), "")
