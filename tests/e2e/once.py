@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,16 @@ from cli.definition import read_definition
 from cli.history import state_times
 from cli.run import invoke
 from cli.stack import Stack
+from ratchet.adapters.event_bus import EventBus
+from ratchet.adapters.run_jobs import RunJobs
+from ratchet.adapters.s3_store import S3Store
+from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
+from ratchet.adapters.step_functions import StepFunctions
+from ratchet.domain.closing import CloseRun
+from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.ledger import RunRecord
+from ratchet.domain.reconciliation import Reconcile
+from ratchet.domain.starting import StartRun
 from tests.e2e.conftest import Pipeline
 
 T = TypeVar("T")
@@ -143,6 +153,34 @@ def until(probe: Callable[[], T | None], timeout: float = PATIENCE, interval: fl
 def reconcile(stack: Stack) -> Any:
     """What the schedule does every five minutes."""
     return invoke(stack, stack.outputs.reconcile_function_name, {})
+
+
+def later(stack: Stack) -> Reconcile:
+    """The sweep as it will be in six minutes: a younger upload's event may still come."""
+
+    def in_six_minutes() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=6)
+
+    outputs, session = stack.outputs, stack.session
+    endpoints = SageMakerEndpoints(session.client("sagemaker"), session.client("sagemaker-runtime"))
+    workflow = StepFunctions(
+        outputs.retrain_state_machine_arn, outputs.ingest_state_machine_arn, session.client("stepfunctions")
+    )
+    starting = StartRun(stack.ledger, workflow, in_six_minutes)
+    clients = session.client("sagemaker"), session.client("glue")
+    jobs = RunJobs(outputs.resource_prefix, preprocess_job(stack), *clients)
+    return Reconcile(
+        ledger=stack.ledger,
+        store=S3Store(stack.s3),
+        workflow=workflow,
+        endpoints=endpoints,
+        publisher=EventBus(outputs.event_bus_name, session.client("events")),
+        start_run=starting,
+        close_run=CloseRun(stack.ledger, endpoints, starting, in_six_minutes, outputs.resource_prefix, jobs),
+        resume_deployment=ResumeDeployment(stack.ledger, endpoints, workflow, in_six_minutes, outputs.resource_prefix),
+        clock=in_six_minutes,
+        data_bucket=outputs.data_bucket_name,
+    )
 
 
 def preprocess_job(stack: Stack) -> str:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -14,18 +13,10 @@ from cli.run import invoke, start_run
 from cli.stack import Stack
 from local.cloud.chaos import Chaos, disturbed
 from local.cloud.process import Cloud
-from ratchet.adapters.event_bus import EventBus
-from ratchet.adapters.s3_store import S3Store
-from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
-from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.run import RunOutcome
-from ratchet.domain.closing import CloseRun
-from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.identity import upload_id
 from ratchet.domain.ledger import RunRecord
-from ratchet.domain.reconciliation import Reconcile
-from ratchet.domain.starting import StartRun
-from tests.e2e.once import Tiny, files, points, reconcile, until
+from tests.e2e.once import Tiny, files, later, points, reconcile, until
 
 COPIES, NAMES, BURST, LOST, DISORDERED = 100, 10, 300, 10, 50
 SEEDS = range(20)
@@ -158,32 +149,6 @@ def test_deliveries_in_disorder(
     points_of_interest = [{"x": x} for x in range(0, 40, 5)]
     answers, wanted_answers = (ask(stack, each.name, points_of_interest) for each in (tiny, ordered))
     assert [a["prediction"] for a in answers] == pytest.approx([a["prediction"] for a in wanted_answers])
-
-
-def later(stack: Stack) -> Reconcile:
-    """The sweep as it will be in six minutes: a younger upload's event may still come."""
-
-    def in_six_minutes() -> datetime:
-        return datetime.now(UTC) + timedelta(minutes=6)
-
-    outputs, session = stack.outputs, stack.session
-    endpoints = SageMakerEndpoints(session.client("sagemaker"), session.client("sagemaker-runtime"))
-    workflow = StepFunctions(
-        outputs.retrain_state_machine_arn, outputs.ingest_state_machine_arn, session.client("stepfunctions")
-    )
-    starting = StartRun(stack.ledger, workflow, in_six_minutes)
-    return Reconcile(
-        ledger=stack.ledger,
-        store=S3Store(stack.s3),
-        workflow=workflow,
-        endpoints=endpoints,
-        publisher=EventBus(outputs.event_bus_name, session.client("events")),
-        start_run=starting,
-        close_run=CloseRun(stack.ledger, endpoints, starting, in_six_minutes, outputs.resource_prefix),
-        resume_deployment=ResumeDeployment(stack.ledger, endpoints, workflow, in_six_minutes, outputs.resource_prefix),
-        clock=in_six_minutes,
-        data_bucket=outputs.data_bucket_name,
-    )
 
 
 def test_eventbridge_off_for_ten_uploads(new_tiny: Callable[[str], Tiny], stack: Stack, cloud: Cloud) -> None:
