@@ -60,7 +60,7 @@ class JudgeUpload:
         oldest = self.ledger.record_object(pipeline, seen)
         known = self.ledger.verdict(pipeline, verdict_id(seen.upload_id, definition.data_hash))
         if known is not None:
-            return _answer(pipeline, seen, known)
+            return _answer(pipeline, seen, known.of(oldest))
         judgement = self.validate(file, self._contract(definition), seen.upload_id)
         made = _verdict(oldest, definition.data_hash, self.clock(), judgement)
         made = self._store_results(f"s3://{bucket}", pipeline, made, judgement, file.parent)
@@ -162,9 +162,10 @@ def _report(pipeline: str, verdict: Verdict, judgement: Judgement) -> dict[str, 
 
 
 def _answer(pipeline: str, seen: Upload, verdict: Verdict, *, fresh: bool = False) -> ValidateDataResult:
-    """The verdict, when it is new or of this very object version; DUPLICATE for another version of the same bytes.
+    """The verdict, when it is new or of this very object version; DUPLICATE for a later version of the same bytes.
 
-    A repeated event of the first version gets the verdict again: the first attempt may have died before it was told.
+    A repeated event of the oldest version gets the verdict again: the first attempt may have died before it was told.
+    So does the oldest version's late event, which may have changed the order of uploads, and that is work for a run.
     """
     same = fresh or (seen.key, seen.version_id) == (verdict.key, verdict.version_id)
     return ValidateDataResult(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from ratchet.contracts.base import Contract, Finding
 from ratchet.contracts.run import (
@@ -106,19 +106,16 @@ class Verdict(Contract):
     report_uri: str | None = None
     finding: Finding | None = None
 
+    def of(self, upload: Upload) -> Self:
+        """The verdict with the key and version that its upload has now: which of several was judged says nothing."""
+        return self.model_copy(update={"key": upload.key, "version_id": upload.version_id})
+
 
 def in_precedence(verdicts: Iterable[Verdict], uploads: Iterable[Upload]) -> list[Verdict]:
-    """The verdicts in the order of their uploads' precedence, each with the key and version of its upload.
-
-    Neither may depend on which of several versions of the same bytes was judged.
-    """
+    """The verdicts in the order of their uploads' precedence, each with the key and version of its upload."""
     known = {upload.upload_id: upload for upload in uploads}
     ordered = sorted(verdicts, key=lambda verdict: known[verdict.upload_id].precedence)
-    return [
-        verdict.model_copy(update={"key": upload.key, "version_id": upload.version_id})
-        for verdict in ordered
-        for upload in (known[verdict.upload_id],)
-    ]
+    return [verdict.of(known[verdict.upload_id]) for verdict in ordered]
 
 
 class Withdrawal(Contract):
