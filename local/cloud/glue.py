@@ -14,7 +14,7 @@ from local.cloud.repairs.authority import trusts
 from local.cloud.service import Document, Headers, RefusedError, Response
 from local.cloud.settings import CloudSettings
 from local.glue import GlueEngine, GlueError
-from local.glue.validation import service_model
+from local.glue.api import GLUE
 from local.host import Scope
 
 _PRINCIPAL = "glue.amazonaws.com"
@@ -110,7 +110,7 @@ def _integrate(adapter: _Adapter) -> None:
     tasks.register(
         tasks.Integration(
             prefix="arn:aws:states:::glue:",
-            model=service_model(),
+            model=GLUE.model,
             call=adapter.call,
             job=lambda _, request, answer: _Run(adapter, service.scope(), request["JobName"], answer["JobRunId"]),
             described={"StartJobRun": "JobRun"},
@@ -133,14 +133,14 @@ def _create_job(adapter: _Adapter, logical_id: str, properties: Document, stack:
     """Ref is the name."""
     name = properties.get("Name") or provisioners._physical_name(stack, logical_id, max_len=_NAME_LENGTH)
     tags = {"Tags": provisioners._tag_map(properties["Tags"])} if properties.get("Tags") else {}
-    shape = service_model().operation_model("CreateJob").input_shape
+    shape = GLUE.model.operation_model("CreateJob").input_shape
     service.provisioned(adapter.call, "CreateJob", service.coerced({**properties, **tags, "Name": name}, shape))
     return name, {}
 
 
 def _update_job(adapter: _Adapter, name: str, old: Document, new: Document) -> tuple[str, Document]:
     definition = {key: value for key, value in new.items() if key not in ("Name", "Tags")}
-    update = service.coerced(definition, service_model().shape_for("JobUpdate"))
+    update = service.coerced(definition, GLUE.model.shape_for("JobUpdate"))
     service.provisioned(adapter.call, "UpdateJob", {"JobName": name, "JobUpdate": update})
     provisioners._glue_sync_tags(service.scope().arn("glue", f"job/{name}"), old, new, _JOB_TYPE)
     return name, {}

@@ -20,7 +20,7 @@ from local.cloud.service import Document, Headers, RefusedError, Response
 from local.cloud.settings import CloudSettings
 from local.host import Scope
 from local.sagemaker import SageMakerEngine, SageMakerError
-from local.sagemaker.validation import service_model, validate
+from local.sagemaker.api import SAGEMAKER
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 _TAGGING = "sagemaker:AddTags"
@@ -68,7 +68,7 @@ class _Adapter:
         scope = service.scope()
         try:
             if action in self.engine.actions:
-                _require_roles(scope, validate(action, request))
+                _require_roles(scope, SAGEMAKER.validate(action, request))
             return self.engine.call(scope, action, request)
         except SageMakerError as error:
             raise RefusedError(error.code, error.message, error.status, error.details) from error
@@ -159,7 +159,7 @@ def _integrate(adapter: _Adapter) -> None:
     tasks.register(
         tasks.Integration(
             prefix="arn:aws:states:::sagemaker:",
-            model=service_model(),
+            model=SAGEMAKER.model,
             call=adapter.call,
             job=lambda action, request, _: _Job(adapter.engine, service.scope(), action, request),
             described=_DESCRIBED,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from local.glue.api import GLUE
 from local.glue.errors import GlueError
 from local.glue.script import Ended, LaunchError, Script
-from local.glue.validation import validate
 from local.host import Host, Scope
 
 Document = dict[str, Any]
@@ -62,9 +62,9 @@ class GlueEngine:
 
     def call(self, scope: Scope, action: str, request: Mapping[str, Any]) -> Document:
         """Answers one request; raises GlueError with what AWS would answer."""
-        validate(action, request)
+        valid = GLUE.validate(action, request)
         with self._changed:
-            return self._actions[action](scope, {**request})
+            return self._actions[action](scope, valid)
 
     def resource_arn(self, scope: Scope, action: str, request: Mapping[str, Any]) -> str:
         """The ARN that an IAM policy must name for this request."""

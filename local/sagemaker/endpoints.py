@@ -196,7 +196,8 @@ class Endpoints:
             plan = plan.with_properties(record.get("ProductionVariants", []))
             fleet = self._started_when_ready(scope, name, plan)
         except (HostingError, SageMakerError) as error:
-            self._records.settle(scope, name, "Failed", drop=(PENDING,), FailureReason=reason(str(error)))
+            why = error.message if isinstance(error, SageMakerError) else str(error)
+            self._records.settle(scope, name, "Failed", drop=(PENDING,), FailureReason=reason(why))
             return
         self._traffic.serve((scope, name.lower()), fleet)
         if status == "Updating" and PENDING in record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local.host import Host, Scope
+from local.sagemaker.api import SAGEMAKER
 from local.sagemaker.containers import Launcher
 from local.sagemaker.context import Context
 from local.sagemaker.endpoint_configs import EndpointConfigs
@@ -22,7 +23,6 @@ from local.sagemaker.tags import Tags
 from local.sagemaker.traffic import Traffic
 from local.sagemaker.training import TrainingJobs
 from local.sagemaker.transform import TransformJobs
-from local.sagemaker.validation import service_model, validate
 
 Action = Callable[[Scope, Record], Record]
 STOP_GRACE = 120.0
@@ -63,12 +63,12 @@ class SageMakerEngine:
     def call(self, scope: Scope, action: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an API call, JSON with times as epoch seconds; raises SageMakerError."""
         if action not in self._actions:
-            known = action in service_model().operation_names
+            known = action in SAGEMAKER.model.operation_names
             code, word = (
                 ("NotImplemented", "not implemented here") if known else ("UnknownOperationException", "unknown")
             )
             raise SageMakerError(code, f"The action {action} is {word}.", 501 if known else 400)
-        return self._actions[action](scope, validate(action, request))
+        return self._actions[action](scope, SAGEMAKER.validate(action, request))
 
     def invoke_endpoint(
         self, scope: Scope, name: str, body: bytes, headers: Mapping[str, str]

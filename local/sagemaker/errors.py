@@ -1,17 +1,10 @@
 """The one exception that callers of the engine see."""
 
-from typing import Any
+from local.errors import ServiceError
 
 
-class SageMakerError(Exception):
-    """An error answer of the API: its code, message and HTTP status as AWS gives them."""
-
-    def __init__(self, code: str, message: str, status: int = 400, **details: Any) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
-        self.details = details
+class SageMakerError(ServiceError):
+    """An error answer of the SageMaker API."""
 
 
 def invalid(message: str) -> SageMakerError:

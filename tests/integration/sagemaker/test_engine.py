@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.sagemaker import SageMakerEngine, SageMakerError
-from local.sagemaker.validation import service_model
+from local.sagemaker.api import SAGEMAKER
 from tests.integration.sagemaker.cloud import INFERENCE, PYTHON, SCOPE, Cloud, archive, variant
 from tests.integration.sagemaker.fakes import FakeHost, until
 
@@ -237,7 +237,7 @@ def test_every_answer_fits_the_service_model(cloud: Cloud) -> None:
     answers |= {f"List{noun}s": cloud.call(f"List{noun}s", **only.get(noun, {})) for noun in names}
     assert len(answers) == 14
     for action, answer in answers.items():
-        shape = service_model().operation_model(action).output_shape
+        shape = SAGEMAKER.model.operation_model(action).output_shape
         assert shape is not None
         known = getattr(shape, "members", {})
         assert set(answer) <= set(known), action

@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from local.sagemaker import SageMakerEngine, SageMakerError
-from local.sagemaker.validation import compiled, service_model, validate
+from local.sagemaker.api import SAGEMAKER
+from local.validation import compiled
 from tests.integration.sagemaker.cloud import ROLE, Cloud, training_request
 
 
 def refusal(action: str, request: dict[str, Any]) -> SageMakerError:
     """The error that the request meets."""
     with pytest.raises(SageMakerError) as caught:
-        validate(action, request)
+        SAGEMAKER.validate(action, request)
     return caught.value
 
 
 def test_a_good_request_passes_unchanged() -> None:
     request = training_request("job-1", Tags=[{"Key": "team", "Value": "Größe 1"}])
-    assert validate("CreateTrainingJob", request) == request
+    assert SAGEMAKER.validate("CreateTrainingJob", request) == request
 
 
 def test_a_name_must_match_its_pattern() -> None:
@@ -122,16 +123,18 @@ def test_a_list_is_no_structure_and_a_structure_is_no_list() -> None:
 def test_times_become_epoch_seconds() -> None:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     for given in (moment, moment.timestamp(), moment.isoformat()):
-        assert validate("ListTrainingJobs", {"CreationTimeAfter": given}) == {"CreationTimeAfter": moment.timestamp()}
+        assert SAGEMAKER.validate("ListTrainingJobs", {"CreationTimeAfter": given}) == {
+            "CreationTimeAfter": moment.timestamp()
+        }
 
 
 def test_whole_floats_are_integers_as_json_may_write_them() -> None:
-    assert validate("ListTrainingJobs", {"MaxResults": 10.0}) == {"MaxResults": 10}
+    assert SAGEMAKER.validate("ListTrainingJobs", {"MaxResults": 10.0}) == {"MaxResults": 10}
 
 
 def test_every_pattern_of_every_implemented_action_is_understood(cloud: Cloud) -> None:
     seen = 0
-    shapes = [service_model().operation_model(action).input_shape for action in cloud.engine.actions]
+    shapes = [SAGEMAKER.model.operation_model(action).input_shape for action in cloud.engine.actions]
     known = set()
     while shapes:
         shape = shapes.pop()
@@ -159,5 +162,5 @@ def test_an_action_that_nobody_knows(cloud: Cloud) -> None:
 
 
 def test_only_actions_of_the_model_are_implemented(cloud: Cloud) -> None:
-    assert cloud.engine.actions <= set(service_model().operation_names)
+    assert cloud.engine.actions <= set(SAGEMAKER.model.operation_names)
     assert isinstance(cloud.engine, SageMakerEngine)

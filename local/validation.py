@@ -1,18 +1,21 @@
-"""Checks requests against botocore's service model, patterns and enums included, in AWS's words."""
+"""Checks requests against botocore's service models, patterns and enums included, in AWS's words."""
 
 import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
 
-from local.sagemaker.errors import SageMakerError, invalid
+from local.errors import ServiceError
 
+# Java spells "any character outside the basic plane" as surrogates.
+_JAVA_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
+_ASTRAL = r"\U00010000-\U0010FFFF"
 _JAVA_CLASS = re.compile(r"\\p\{(\w+)\}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
@@ -30,23 +33,41 @@ _ARTICLES = {
 }
 
 
-@cache
-def service_model() -> ServiceModel:
-    """The public definition of the SageMaker API."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+class _RefusedError(Exception):
+    """A request that cannot be read any further."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
-def validate(action: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with its absent values dropped and times as epoch seconds; raises what AWS would answer."""
-    shape = service_model().operation_model(action).input_shape
-    if shape is None:
-        return {}
-    problems: list[str] = []
-    clean: dict[str, Any] = _checked(shape, dict(request), "", problems)
-    if problems:
-        plural = "s" if len(problems) > 1 else ""
-        raise invalid(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
-    return clean
+class Api:
+    """One service's public definition; its refusals are errors of the service's own class."""
+
+    def __init__(self, service: str, error: type[ServiceError]) -> None:
+        self._service = service
+        self._error = error
+
+    @cached_property
+    def model(self) -> ServiceModel:
+        """Botocore's model of the service."""
+        return botocore.session.get_session().get_service_model(self._service)
+
+    def validate(self, action: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with its absent values dropped and times as epoch seconds; raises what AWS would answer."""
+        shape = self.model.operation_model(action).input_shape
+        if shape is None:
+            return {}
+        problems: list[str] = []
+        try:
+            clean: dict[str, Any] = _checked(shape, dict(request), "", problems)
+        except _RefusedError as refusal:
+            raise self._error(refusal.code, str(refusal)) from None
+        if problems:
+            plural = "s" if len(problems) > 1 else ""
+            message = f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}"
+            raise self._error("ValidationException", message)
+        return clean
 
 
 def _checked(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
@@ -68,7 +89,8 @@ def _structure(shape: StructureShape, value: Any, path: str, problems: list[str]
         raise _unreadable(value, "structure or map")
     if unknown := [name for name in value if name not in shape.members]:
         known = ", ".join(shape.members)
-        raise invalid(f'Unknown parameter in {path or "input"}: "{unknown[0]}", must be one of: {known}')
+        message = f'Unknown parameter in {path or "input"}: "{unknown[0]}", must be one of: {known}'
+        raise _RefusedError("ValidationException", message)
     present = {name: item for name, item in value.items() if item is not None}
     problems.extend(
         f"Value null at '{_child(path, name)}' failed to satisfy constraint: Member must not be null"
@@ -105,14 +127,14 @@ def _scalar(shape: Shape, value: Any) -> Any:
     if shape.type_name == "string":
         if isinstance(value, str):
             return value
-        raise SageMakerError("SerializationException", f"{_json_kind(value)} can not be converted to a String")
+        raise _RefusedError("SerializationException", f"{_json_kind(value)} can not be converted to a String")
     wanted = _TYPES.get(shape.type_name)
     if wanted is None:
         return value
     whole = int(value) if shape.type_name in ("integer", "long") and _is_whole_float(value) else value
     if isinstance(whole, wanted) and (bool in wanted or not isinstance(whole, bool)):
         return whole
-    raise SageMakerError(
+    raise _RefusedError(
         "SerializationException", f"{_json_kind(value)} can not be converted to {_ARTICLES[shape.type_name]}"
     )
 
@@ -155,7 +177,7 @@ def _timestamp(value: Any) -> float:
     try:
         return datetime.fromisoformat(str(value)).timestamp()
     except ValueError:
-        raise SageMakerError(
+        raise _RefusedError(
             "SerializationException", f"{_json_kind(value)} can not be converted to a Timestamp"
         ) from None
 
@@ -169,10 +191,10 @@ def _failed(value: Any, path: str, constraint: str) -> str:
     return f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
 
 
-def _unreadable(value: Any, wanted: str) -> SageMakerError:
+def _unreadable(value: Any, wanted: str) -> _RefusedError:
     found = "structure or map" if isinstance(value, Mapping) else "list" if isinstance(value, list) else None
     message = f"Start of {found} found where not expected" if found else f"Expected {wanted} or null"
-    return SageMakerError("SerializationException", message)
+    return _RefusedError("SerializationException", message)
 
 
 def _json_kind(value: Any) -> str:
@@ -187,7 +209,7 @@ def _json_kind(value: Any) -> str:
 def compiled(pattern: str) -> re.Pattern[str]:
     """The model's Java pattern as a Python one."""
     # Java lets `$` repeat, which changes nothing; Python refuses it.
-    python = re.sub(r"\$\{[\d,]+\}", "$", pattern)
+    python = re.sub(r"\$\{[\d,]+\}", "$", pattern.replace(_JAVA_SURROGATES, _ASTRAL))
     return re.compile(_JAVA_CLASS.sub(lambda match: _character_class(match[1]), python))
 
 
