@@ -45,7 +45,7 @@ class WriteReport:
         record = self.ledger.run(request.pipeline, request.run_id)
         if record is None:
             raise EventInvalidError(f"run_id: the ledger knows no run {request.run_id} of {request.pipeline}")
-        page = self.page_of(self.report(record)).encode()
+        page = self.page_of(self.report(record)).encode(errors="replace")  # a file may hold half a character
         uri = report_uri(self.artifacts_bucket, record.pipeline, record.run_id)
         self.store.write_page(uri, page)
         return WriteReportResult(report_uri=uri, size=len(page))

@@ -137,8 +137,9 @@ def _svg(chart: Any, title: str, roles: Sequence[str]) -> Markup:
 def _strip(node: Any) -> None:
     """Takes out scripts, styles, comments and what only pygal's script would show."""
     for child in list(node):
-        title_of_label = child.tag == "title" and node.get("class") == "guides"
-        if callable(child.tag) or child.tag in _KEPT_OUT or title_of_label:
+        repeated = child.tag == "title" and node.get("class") == "guides"
+        hidden = child.get("class") == "tooltip" or (child.tag == "g" and not len(child))
+        if callable(child.tag) or child.tag in _KEPT_OUT or repeated or hidden:
             node.remove(child)
         else:
             _strip(child)
