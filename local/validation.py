@@ -16,6 +16,7 @@ from local.errors import ServiceError
 # Java spells "any character outside the basic plane" as surrogates.
 _JAVA_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
 _ASTRAL = r"\U00010000-\U0010FFFF"
+_PRINTABLE = r"\p{Print}"
 _JAVA_CLASS = re.compile(r"\\p\{(\w+)\}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
@@ -208,6 +209,7 @@ def _json_kind(value: Any) -> str:
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
     """The model's Java pattern as a Python one."""
+    pattern = pattern.replace(_PRINTABLE, "[ -~]")
     # Java lets `$` repeat, which changes nothing; Python refuses it.
     python = re.sub(r"\$\{[\d,]+\}", "$", pattern.replace(_JAVA_SURROGATES, _ASTRAL))
     return re.compile(_JAVA_CLASS.sub(lambda match: _character_class(match[1]), python))

@@ -13,7 +13,8 @@ from ministack.core.responses import get_region
 from ministack.services import stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local.cloud import service, tasks
+from local.autoscaling import AutoScalingEngine
+from local.cloud import autoscaling, service, tasks
 from local.cloud.host import MiniStackHost
 from local.cloud.repairs.authority import trusts
 from local.cloud.service import Document, Headers, RefusedError, Response
@@ -48,6 +49,7 @@ def apply(settings: CloudSettings) -> Callable[[], None]:
     _route_and_authorize(adapter)
     _integrate(adapter)
     _provision(adapter)
+    autoscaling.register(AutoScalingEngine(engine.has_variant))
     return engine.close
 
 

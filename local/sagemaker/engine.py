@@ -18,7 +18,7 @@ from local.sagemaker.invocations import Invocations
 from local.sagemaker.jobs import OUTCOMES, Jobs, Outcome
 from local.sagemaker.models import Models
 from local.sagemaker.registry import ModelPackageGroups, ModelPackages, bare
-from local.sagemaker.store import KINDS, MODEL_PACKAGE, TRAINING_JOB, TRANSFORM_JOB, Kind, Record, Store
+from local.sagemaker.store import ENDPOINT, KINDS, MODEL_PACKAGE, TRAINING_JOB, TRANSFORM_JOB, Kind, Record, Store
 from local.sagemaker.tags import Tags
 from local.sagemaker.traffic import Traffic
 from local.sagemaker.training import TrainingJobs
@@ -75,6 +75,11 @@ class SageMakerEngine:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a prediction; raises SageMakerError (ValidationError, ModelError, 413)."""
         return self._invocations.invoke(scope, name, body, headers)
+
+    def has_variant(self, scope: Scope, endpoint: str, variant: str) -> bool:
+        """Whether the endpoint exists and has a production variant of this name."""
+        found = self._ctx.store.find(scope, ENDPOINT, endpoint) or {}
+        return any(shown["VariantName"] == variant for shown in found.get("ProductionVariants", []))
 
     def resource_arn(self, scope: Scope, action: str, request: Mapping[str, Any]) -> str:
         """The ARN that an IAM policy must name for this call; `*` for actions without resource-level permission."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from local.autoscaling import AUTOSCALING
+from local.glue.api import GLUE
 from local.sagemaker import SageMakerEngine, SageMakerError
 from local.sagemaker.api import SAGEMAKER
-from local.validation import compiled
+from local.validation import Api, compiled
 from tests.integration.sagemaker.cloud import ROLE, Cloud, training_request
 
 
@@ -132,21 +134,18 @@ def test_whole_floats_are_integers_as_json_may_write_them() -> None:
     assert SAGEMAKER.validate("ListTrainingJobs", {"MaxResults": 10.0}) == {"MaxResults": 10}
 
 
-def test_every_pattern_of_every_implemented_action_is_understood(cloud: Cloud) -> None:
-    seen = 0
-    shapes = [SAGEMAKER.model.operation_model(action).input_shape for action in cloud.engine.actions]
-    known = set()
-    while shapes:
-        shape = shapes.pop()
-        if shape is None or shape.name in known:
-            continue
-        known.add(shape.name)
-        if pattern := shape.metadata.get("pattern"):
-            compiled(pattern)
-            seen += 1
-        shapes += getattr(shape, "members", {}).values()
-        shapes += [getattr(shape, part) for part in ("member", "key", "value") if hasattr(shape, part)]
-    assert seen > 50
+@pytest.mark.parametrize("api", [SAGEMAKER, GLUE, AUTOSCALING], ids=["sagemaker", "glue", "autoscaling"])
+def test_every_pattern_of_a_service_is_understood(api: Api) -> None:
+    shapes = [api.model.shape_for(name) for name in api.model.shape_names]
+    patterns = {shape.metadata["pattern"] for shape in shapes if "pattern" in shape.metadata}
+    assert patterns
+    for pattern in patterns:
+        compiled(pattern)
+
+
+def test_what_is_printable_is_ascii() -> None:
+    assert compiled(r"\p{Print}+").fullmatch("a name: 1")
+    assert not compiled(r"\p{Print}+").fullmatch("a\nname")
 
 
 def test_an_action_that_aws_knows_and_the_engine_does_not(cloud: Cloud) -> None:
