@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from cli.apply import Applied, Code, apply_definition
 from cli.definition import read_definition
-from cli.history import state_times
+from cli.history import state_times, timeline
 from cli.run import invoke
 from cli.stack import Stack
+from cli.watch import await_idle
 from ratchet.adapters.event_bus import EventBus
 from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.s3_store import S3Store
@@ -81,6 +82,16 @@ class Tiny(Pipeline):
         bucket, _, key = snapshot.manifest_uri.removeprefix("s3://").partition("/")
         manifest = json.loads(self.stack.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         return [upload["upload_id"] for upload in manifest["uploads"]]
+
+    def times(self, run: RunRecord) -> str:
+        """The states a run has entered, each with the seconds it took or has taken so far."""
+        now = datetime.now(UTC)
+        states = timeline(self.stack.executions, run.execution_arn).states
+        return ", ".join(f"{state.name} {state.seconds(now):.1f} s" for state in states)
+
+    def settled(self) -> list[RunRecord]:
+        await_idle(self.stack, self.name, PATIENCE)
+        return self.stack.ledger.runs(self.name)
 
     def jobs(self) -> "Jobs":
         """What SageMaker and Glue did for this pipeline."""

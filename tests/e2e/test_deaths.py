@@ -127,8 +127,18 @@ def test_an_execution_dies(died: dict[Death, Future[None]], death: Death) -> Non
 
 
 def die(death: Death, stack: Stack, folder: Path) -> None:
-    """One pipeline's whole story."""
+    """One pipeline's whole story; what its runs went through is added to a failure."""
     tiny = Tiny(death.pipeline, stack, folder)
+    try:
+        killed_and_tried_again(tiny, death)
+    except Exception as error:
+        for run in stack.ledger.runs(tiny.name):
+            error.add_note(f"{run.run_id} ({run.reason}): {run.outcome} after {tiny.times(run)}")
+        raise
+
+
+def killed_and_tried_again(tiny: Tiny, death: Death) -> None:
+    """A run is killed; it closes, its work is tried again, and the outcome is as if nothing had happened."""
     tiny.apply("retrain.retry_after=[3s, 3s]")
     if death.champion:
         tiny.put([("wrong.csv", wrong())])
@@ -136,15 +146,16 @@ def die(death: Death, stack: Stack, folder: Path) -> None:
     with served_throughout(tiny) if death.champion else nullcontext():
         tiny.put([("right.csv", points(1, ROWS))])
         run = tiny.await_run(death.fence)
-        await_state(stack, run.execution_arn, death.state if death.within else f"{HOLD} {death.state}")
-        stack.executions.stop_execution(executionArn=run.execution_arn)
+        await_state(tiny.stack, run.execution_arn, death.state if death.within else f"{HOLD} {death.state}")
+        tiny.stack.executions.stop_execution(executionArn=run.execution_arn)
         dead = closed(tiny, death)
         assert dead.outcome is (RunOutcome.DEPLOYED if death.state in CLOSED else RunOutcome.FAILED), dead.finding
         if dead.outcome is RunOutcome.FAILED and death.champion:
             serves(tiny, 1)
         runs = until(lambda: found if (found := tiny.settled())[-1].outcome is RunOutcome.DEPLOYED else None)
     serves(tiny, runs[-1].fence)
-    assert ask(stack, tiny.name, {"x": 20})["prediction"] < ask(stack, tiny.name, {"x": 180})["prediction"]
+    low, high = ask(tiny.stack, tiny.name, [{"x": 20}, {"x": 180}])
+    assert low["prediction"] < high["prediction"]
     until(lambda: None if tiny.jobs().running else True)
     jobs, done = tiny.jobs(), death.fence
     assert Counter(jobs.preprocess)["SUCCEEDED"] == done, jobs
