@@ -8,6 +8,7 @@ from cli.errors import CommandError
 from cli.render import console, now, print_json, table
 from cli.stack import JsonOption, Stack
 from ratchet.domain.audit import Audit
+from ratchet.domain.questions import Questions
 
 
 def audit(
@@ -22,8 +23,8 @@ def audit(
     stack = Stack.connect(context)
     if pipeline is not None:
         stack.pipeline(pipeline)
-    ask = Audit(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, stack.outputs.data_bucket_name)
-    report = ask(pipeline)
+    ask = Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, stack.outputs.data_bucket_name)
+    report = Audit(ask)(pipeline)
     if as_json:
         print_json(report)
     elif report.findings:

@@ -12,6 +12,7 @@ from ratchet.contracts.aws_events import ExecutionStatusEvent
 from ratchet.contracts.reconcile import ReconcileReport, ScheduleEvent
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment
+from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.starting import StartRun
 from ratchet.observability import alarm, doorway, logger
@@ -27,16 +28,11 @@ def build() -> Reconcile:
     jobs = RunJobs(settings.resource_prefix, settings.preprocess_job_name)
     schedule = RunSchedule(*settings.schedule)
     return Reconcile(
-        ledger=ledger,
-        store=S3Store(),
-        workflow=workflow,
-        endpoints=endpoints,
+        ask=Questions(ledger, S3Store(), workflow, endpoints, utc_now, settings.data_bucket_name),
         publisher=EventBus(settings.event_bus_name),
         start_run=start_run,
         close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix, jobs, schedule),
         resume_deployment=ResumeDeployment(ledger, endpoints, workflow, utc_now, settings.resource_prefix),
-        clock=utc_now,
-        data_bucket=settings.data_bucket_name,
     )
 
 

@@ -25,6 +25,7 @@ from ratchet.adapters.step_functions import StepFunctions
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.ledger import RunRecord
+from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.starting import StartRun
 from tests.e2e.conftest import Pipeline
@@ -181,16 +182,11 @@ def later(stack: Stack) -> Reconcile:
     clients = session.client("sagemaker"), session.client("glue")
     jobs = RunJobs(outputs.resource_prefix, preprocess_job(stack), *clients)
     return Reconcile(
-        ledger=stack.ledger,
-        store=S3Store(stack.s3),
-        workflow=workflow,
-        endpoints=endpoints,
+        ask=Questions(stack.ledger, S3Store(stack.s3), workflow, endpoints, in_six_minutes, outputs.data_bucket_name),
         publisher=EventBus(outputs.event_bus_name, session.client("events")),
         start_run=starting,
         close_run=CloseRun(stack.ledger, endpoints, starting, in_six_minutes, outputs.resource_prefix, jobs),
         resume_deployment=ResumeDeployment(stack.ledger, endpoints, workflow, in_six_minutes, outputs.resource_prefix),
-        clock=in_six_minutes,
-        data_bucket=outputs.data_bucket_name,
     )
 
 

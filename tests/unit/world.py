@@ -28,6 +28,7 @@ from ratchet.contracts.run import (
     TrainingResult,
     VerifyEndpointRequest,
 )
+from ratchet.domain.audit import Audit
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment, VerifyEndpoint
@@ -35,6 +36,7 @@ from ratchet.domain.evaluation import EvaluateModel
 from ratchet.domain.ledger import PipelineState, RunRecord
 from ratchet.domain.planning import CheckIdempotency
 from ratchet.domain.ports import Prediction, ScoringJob
+from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.reporting import WriteReport
 from ratchet.domain.selection import SelectCandidate
@@ -91,18 +93,9 @@ class World:
             self.ledger, self.endpoints, self.workflow, self.clock, samples.PREFIX
         )
         self.verify_endpoint = VerifyEndpoint(self.store, self.endpoints)
-        self.reconcile = Reconcile(
-            self.ledger,
-            self.store,
-            self.workflow,
-            self.endpoints,
-            self.publisher,
-            self.start_run,
-            self.close_run,
-            self.resume_deployment,
-            self.clock,
-            samples.DATA,
-        )
+        self.ask = Questions(self.ledger, self.store, self.workflow, self.endpoints, self.clock, samples.DATA)
+        self.reconcile = Reconcile(self.ask, self.publisher, self.start_run, self.close_run, self.resume_deployment)
+        self.audit = Audit(self.ask)
 
     def apply(self, on_upload: bool = True, **changes: Any) -> CompiledDefinition:
         """`ratchet apply`."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from ratchet.contracts.run import RunOutcome, TaskError
-from ratchet.domain.audit import Audit
 from ratchet.domain.ports import ExecutionStatus
 from ratchet.domain.withdrawing import WithdrawUpload
 from tests.unit import samples
@@ -20,9 +19,7 @@ def world() -> World:
 
 
 def kinds(world: World, pipeline: str | None = None) -> list[str]:
-    audit = Audit(world.ledger, world.store, world.workflow, world.endpoints, world.clock, samples.DATA)
-    report = audit(pipeline)
-    return [found.kind for found in report.findings]
+    return [found.kind for found in world.audit(pipeline).findings]
 
 
 def put(world: World, number: int) -> None:
@@ -86,7 +83,33 @@ def test_an_owner_that_does_not_run(world: World, status: ExecutionStatus) -> No
     world.accept()
     run = world.start()
     world.workflow.statuses[world.arn(run)] = status
+    world.clock.advance(minutes=6)
     assert kinds(world) == ["owner"]
+
+
+def test_a_claim_is_older_than_its_execution(world: World) -> None:
+    world.accept()
+    run = world.start()
+    world.workflow.statuses[world.arn(run)] = ExecutionStatus.UNKNOWN
+    assert kinds(world) == []
+
+
+def test_work_that_waits_for_its_schedule_is_accounted_for(world: World) -> None:
+    world.apply(on_upload=False, train={"hyperparameters": {"max_depth": 6}})
+    world.accept()
+    assert kinds(world) == []
+    assert not world.reconcile().started
+
+
+def test_a_deployment_recorded_for_a_run_that_is_over(world: World) -> None:
+    world.accept()
+    run, _, selection, _ = world.judged()
+    world.deploy(run, selection)
+    world.ledger.release(samples.claim(run.fence))
+    world.endpoints.live.clear()
+    assert kinds(world) == ["work", "deployment"]
+    assert world.reconcile().resumed == ("traffic-g1: its run is over",)
+    assert "deployment" not in kinds(world)
 
 
 def test_a_deployment_whose_event_never_came(world: World) -> None:
@@ -128,7 +151,7 @@ def test_failed_work_shows_until_it_is_judged(world: World) -> None:
     world.plan(run)
     world.close(run, RunOutcome.FAILED, error=TaskError(error="States.Timeout"))
     assert kinds(world) == ["upload"]
-    world.clock.advance(minutes=6)
+    world.clock.advance(minutes=11)
     assert kinds(world) == ["retry", "upload"]
 
 

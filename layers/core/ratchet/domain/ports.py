@@ -21,6 +21,10 @@ class ObjectVersion:
     modified: datetime
     size: int
 
+    def uri(self, bucket: str) -> str:
+        """The version as people and the console name it."""
+        return f"s3://{bucket}/{self.key}?versionId={self.version_id}"
+
 
 class ObjectStore(Protocol):
     """S3 by URI. A missing object raises ObjectMissingError, throttling DependencyBusyError."""

@@ -11,23 +11,14 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.reconcile import ReconcileReport
 from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
 from ratchet.domain import identity
-from ratchet.domain.audit import unjudged
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment, put_back
 from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
-from ratchet.domain.ledger import Claim, Ledger, PipelineState
-from ratchet.domain.ports import (
-    Clock,
-    Endpoints,
-    ExecutionStatus,
-    ObjectStore,
-    ObjectVersion,
-    Publisher,
-    Workflow,
-)
+from ratchet.domain.ledger import Claim, PipelineState
+from ratchet.domain.ports import ObjectVersion, Publisher
+from ratchet.domain.questions import PERIOD, LostOwner, Questions
 from ratchet.domain.starting import StartRun
 
-PERIOD = timedelta(minutes=5)  # of the schedule; younger things may still be on their way
 MOST_INGESTED = 100  # a pipeline and call
 
 Found = tuple[str, str]  # the report's field, and what was found
@@ -37,26 +28,21 @@ Found = tuple[str, str]  # the report's field, and what was found
 class Reconcile:
     """Looks after every pipeline, or the one whose execution has just ended; what fails for one stops no other."""
 
-    ledger: Ledger
-    store: ObjectStore
-    workflow: Workflow
-    endpoints: Endpoints
+    ask: Questions
     publisher: Publisher
     start_run: StartRun
     close_run: CloseRun
     resume_deployment: ResumeDeployment
-    clock: Clock
-    data_bucket: str
 
     def __call__(self, pipeline: str | None = None) -> ReconcileReport:
         """ReconcileIncompleteError names what failed for another reason than being busy."""
-        states = [state for state in self.ledger.pipelines() if pipeline in (None, state.pipeline)]
+        states = [state for state in self.ask.ledger.pipelines() if pipeline in (None, state.pipeline)]
         found: dict[str, list[str]] = defaultdict(list)
         failed = []
         for state in states:
             for case in (self._owner, self._deployment, self._endpoint, self._objects, self._work):
                 try:
-                    for kind, what in case(self.ledger.pipeline(state.pipeline) or state):
+                    for kind, what in case(self.ask.ledger.pipeline(state.pipeline) or state):
                         found[kind].append(what)
                 except BusyError as error:
                     found["waiting"].append(f"{state.pipeline}: {error}")
@@ -69,40 +55,30 @@ class Reconcile:
         return ReconcileReport(pipelines=len(states), **{kind: tuple(items) for kind, items in found.items()})
 
     def _owner(self, state: PipelineState) -> Iterator[Found]:
-        """A run whose execution is not running any more closes as failed; one that never started gives way."""
-        if state.owner is None or state.claimed_at is None:
+        """A run whose execution is over closes as failed; one that never began gives way."""
+        lost = self.ask.lost_owner(state)
+        if lost is None:
             return
-        status = self.workflow.status(state.owner)
-        overdue = self.clock() - state.claimed_at > PERIOD
-        if status is ExecutionStatus.ENDED or (status is ExecutionStatus.UNKNOWN and overdue and self._planned(state)):
-            result = self._close_failed(state, state.owner)
-            yield "closed", identity.run_id(state.pipeline, state.fence)
+        if lost.began:
+            result = self._close_failed(state, lost)
+            yield "closed", lost.run_id
             if result.stalled:
-                yield "stalled", identity.run_id(state.pipeline, state.fence)
-        elif status is ExecutionStatus.UNKNOWN and overdue:
-            claim = Claim(pipeline=state.pipeline, fence=state.fence, execution_arn=state.owner)
-            self.ledger.release(claim)
+                yield "stalled", lost.run_id
+        else:
+            claim = Claim(pipeline=state.pipeline, fence=state.fence, execution_arn=lost.execution_arn)
+            self.ask.ledger.release(claim)
             self.publisher.announce("Work Stalled", _stalled(claim))
-            yield "released", claim.run_id
+            yield "released", lost.run_id
 
-    def _planned(self, state: PipelineState) -> bool:
-        """Whether the owner's execution ran once, and was deleted with its state machine."""
-        record = self.ledger.run(state.pipeline, identity.run_id(state.pipeline, state.fence))
-        return record is not None and record.plan is not None
-
-    def _close_failed(self, state: PipelineState, execution_arn: str) -> CloseRunResult:
-        record = self.ledger.run(state.pipeline, identity.run_id(state.pipeline, state.fence))
-        run = Run(
-            pipeline=state.pipeline,
-            run_id=identity.run_id(state.pipeline, state.fence),
-            fence=state.fence,
-            reason=record.reason if record else "reconcile",
-        )
+    def _close_failed(self, state: PipelineState, lost: LostOwner) -> CloseRunResult:
+        record = self.ask.ledger.run(state.pipeline, lost.run_id)
+        reason = record.reason if record else "reconcile"
+        run = Run(pipeline=state.pipeline, run_id=lost.run_id, fence=state.fence, reason=reason)
         cause = "the execution ended without closing its run: it was stopped, timed out, or could not close it"
         result = self.close_run(
             CloseRunRequest(
                 run=run,
-                execution_arn=execution_arn,
+                execution_arn=lost.execution_arn,
                 outcome=RunOutcome.FAILED,
                 error=TaskError(error="ExecutionStopped", cause=cause),
             )
@@ -111,43 +87,43 @@ class Reconcile:
         return result
 
     def _deployment(self, state: PipelineState) -> Iterator[Found]:
-        """The event of an endpoint's change may be lost."""
-        deployment = self.ledger.deployment(state.pipeline)
-        if deployment is not None:
-            yield "resumed", self.resume_deployment(deployment.endpoint_name)
+        left = self.ask.left_deployment(state)
+        if left is None:
+            return
+        if left.end is None:
+            self.ask.ledger.end_deployment(state.pipeline, left.deployment.fence)
+            yield "resumed", f"{left.deployment.run_id}: its run is over"
+        else:
+            yield "resumed", self.resume_deployment(left.deployment.endpoint_name)
 
     def _endpoint(self, state: PipelineState) -> Iterator[Found]:
-        """Between runs, what serves is the champion, unless nobody asked it for so long that it was put to sleep."""
-        if state.champion is None or state.owner is not None or state.asleep_since is not None:
+        stray = self.ask.stray_endpoint(state)
+        if stray is None:
             return
-        name = state.champion.endpoint_name
         tags = {"ratchet:pipeline": state.pipeline}
         try:
-            put_back(self.endpoints, name, state.champion, tags)
+            put_back(self.ask.endpoints, stray.champion.endpoint_name, stray.champion, tags)
         except BusyError as error:
             yield "restored", str(error)
 
     def _objects(self, state: PipelineState) -> Iterator[Found]:
-        """Object versions no event announced, and those the present data contract has not judged."""
-        ingested = 0
-        for version, seen in unjudged(self.ledger, self.store, self.data_bucket, state):
-            since = max(version.modified, state.applied_at or version.modified)
-            if not is_due(self.clock() - since, seen=seen):
+        bucket, ingested = self.ask.data_bucket, 0
+        for found in self.ask.unjudged(state):
+            since = max(found.version.modified, state.applied_at or found.version.modified)
+            if not is_due(self.ask.clock() - since, seen=found.seen):
                 continue
-            self.workflow.start_ingest(object_created(self.data_bucket, version))
-            yield "ingested", f"s3://{self.data_bucket}/{version.key}?versionId={version.version_id}"
+            self.ask.workflow.start_ingest(object_created(bucket, found.version))
+            yield "ingested", found.version.uri(bucket)
             ingested += 1
             if ingested == MOST_INGESTED:
                 return
 
     def _work(self, state: PipelineState) -> Iterator[Found]:
-        """Behind and unowned: whoever accepted the work could not start a run for it. A retry may be overdue too."""
-        if state.owner is not None:
-            return
-        if state.behind:
+        """Whoever accepted the work, or planned the retry, could not start a run for it."""
+        if self.ask.is_idle(state):
             request = StartRunRequest(pipeline=state.pipeline, reason="reconcile")
-        elif state.retry is not None and self.clock() - state.retry.at > PERIOD:
-            request = StartRunRequest(pipeline=state.pipeline, reason="retry", retry_of=state.retry.after)
+        elif retry := self.ask.overdue_retry(state):
+            request = StartRunRequest(pipeline=state.pipeline, reason="retry", retry_of=retry.after)
         else:
             return
         result = self.start_run(request)

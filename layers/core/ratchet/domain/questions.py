@@ -1,0 +1,123 @@
+"""What may be out of order with a pipeline: one set of questions; audit tells the answers, reconcile acts on them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ratchet.contracts.run import Champion, DeploymentResult
+from ratchet.domain import identity
+from ratchet.domain.deploying import Action, Failure, ending, next_action
+from ratchet.domain.ledger import Deployment, Ledger, PipelineState, Retry
+from ratchet.domain.ports import (
+    Clock,
+    EndpointDescription,
+    Endpoints,
+    ExecutionStatus,
+    ObjectStore,
+    ObjectVersion,
+    Workflow,
+)
+
+PERIOD = timedelta(minutes=5)  # of reconcile's schedule; younger things may still be on their way
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """An object version without a verdict under the present data contract."""
+
+    version: ObjectVersion
+    seen: bool  # its bytes were judged before, under another contract
+
+
+@dataclass(frozen=True)
+class LostOwner:
+    """A claim whose execution does not run."""
+
+    execution_arn: str
+    run_id: str
+    began: bool  # the execution ran once; else the claim never came to it
+
+
+@dataclass(frozen=True)
+class LeftDeployment:
+    """A deployment whose run was not told how it ended; `end` is None when that run is over."""
+
+    deployment: Deployment
+    end: DeploymentResult | Failure | None
+
+
+@dataclass(frozen=True)
+class StrayEndpoint:
+    """Between runs, an endpoint that does not serve the champion."""
+
+    champion: Champion
+    live: EndpointDescription | None
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Each is asked of a pipeline's state, read from the ledger just before; the healthy answer is None, or nothing."""
+
+    ledger: Ledger
+    store: ObjectStore
+    workflow: Workflow
+    endpoints: Endpoints
+    clock: Clock
+    data_bucket: str
+
+    def unjudged(self, state: PipelineState) -> Iterator[Unjudged]:
+        """Which object versions did no event announce, or has the present data contract not judged?"""
+        if state.definition is None:
+            return
+        known = self.ledger.objects(state.pipeline)
+        judged = {verdict.verdict_id for verdict in self.ledger.verdicts(state.pipeline)}
+        withdrawn = {withdrawal.upload_id for withdrawal in self.ledger.withdrawals(state.pipeline)}
+        for version in self.store.versions(self.data_bucket, f"incoming/{state.pipeline}/"):
+            upload_id = known.get((version.key, version.version_id))
+            if upload_id in withdrawn or version.key.endswith("/"):
+                continue
+            if upload_id is None or identity.verdict_id(upload_id, state.definition.data_hash) not in judged:
+                yield Unjudged(version, seen=upload_id is not None)
+
+    def is_idle(self, state: PipelineState) -> bool:
+        """Is the pipeline behind, and nobody runs it? One that uploads do not start is left to its schedule."""
+        return state.owner is None and state.behind and state.definition is not None and state.definition.on_upload
+
+    def overdue_retry(self, state: PipelineState) -> Retry | None:
+        """Which retry should have begun, and nobody runs it?"""
+        if state.owner is not None or state.behind or state.retry is None:
+            return None
+        return state.retry if self.clock() - state.retry.at > PERIOD else None
+
+    def lost_owner(self, state: PipelineState) -> LostOwner | None:
+        """Does somebody own the pipeline whose execution does not run? A claim is older than its execution."""
+        if state.owner is None or state.claimed_at is None:
+            return None
+        run_id = identity.run_id(state.pipeline, state.fence)
+        status = self.workflow.status(state.owner)
+        if status is ExecutionStatus.ENDED:
+            return LostOwner(state.owner, run_id, began=True)
+        if status is ExecutionStatus.UNKNOWN and self.clock() - state.claimed_at > PERIOD:
+            # A run with a plan began: its execution was deleted with its state machine.
+            record = self.ledger.run(state.pipeline, run_id)
+            return LostOwner(state.owner, run_id, began=record is not None and record.plan is not None)
+        return None
+
+    def left_deployment(self, state: PipelineState) -> LeftDeployment | None:
+        """Has a deployment ended without its run being told? The event of an endpoint's change may be lost."""
+        deployment = self.ledger.deployment(state.pipeline)
+        if deployment is None:
+            return None
+        if state.owner is None or deployment.fence != state.fence:
+            return LeftDeployment(deployment, None)
+        end = ending(deployment, self.endpoints.describe(deployment.endpoint_name), self.clock())
+        return LeftDeployment(deployment, end) if end is not None else None
+
+    def stray_endpoint(self, state: PipelineState) -> StrayEndpoint | None:
+        """Does another model than the champion serve? A run that owns the pipeline may be changing the endpoint."""
+        if state.champion is None or state.owner is not None:
+            return None
+        live = self.endpoints.describe(state.champion.endpoint_name)
+        if next_action(live, state.champion.endpoint_config_name) is Action.NONE:
+            return None
+        return StrayEndpoint(state.champion, live)
