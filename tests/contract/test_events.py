@@ -21,6 +21,7 @@ from ratchet.contracts.run import (
     SelectCandidateRequest,
     VerifyEndpointRequest,
 )
+from ratchet.contracts.score import QueueEvent
 from ratchet.domain.errors import EventInvalidError
 from ratchet.observability import parse
 
@@ -39,6 +40,7 @@ REQUESTS: dict[str, Any] = {
     "reconcile": ExecutionStatusEvent | ScheduleEvent,
     "notify": AlarmEvent | AnnouncementEvent,
     "predict": HttpRequest,
+    "score_upload": QueueEvent,
 }
 EVENTS = [path for path in sorted((ROOT / "events").glob("*/*.json")) if path.parent.name in REQUESTS]
 

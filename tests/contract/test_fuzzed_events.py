@@ -97,6 +97,8 @@ def account() -> Iterator[None]:
             definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
             role = "arn:aws:iam::123456789012:role/workflow"
             boto3.client("stepfunctions").create_state_machine(name=machine, definition=definition, roleArn=role)
+        for queue in ("score", "score-dlq"):
+            boto3.client("sqs").create_queue(QueueName=queue)
         boto3.client("sns").create_topic(Name="topic")
         boto3.client("events").create_event_bus(Name="bus")
         boto3.client("scheduler").create_schedule_group(Name="ratchet-dev")

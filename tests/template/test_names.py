@@ -30,6 +30,7 @@ KINDS = {
     "AWS::Serverless::StateMachine": "StateMachine",
     "AWS::Serverless::Function": "Function",
     "AWS::Serverless::HttpApi": "Api",
+    "AWS::Lambda::EventSourceMapping": "EventSourceMapping",
     "AWS::Logs::LogGroup": "LogGroup",
     "AWS::Glue::Job": "Job",
     "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroup",

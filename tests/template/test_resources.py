@@ -145,7 +145,19 @@ def test_a_bucket_is_versioned_encrypted_and_closed(bucket: str) -> None:
 
 @pytest.mark.parametrize("queue", sorted(resources("AWS::SQS::Queue")))
 def test_a_queue_is_encrypted_and_keeps_as_long_as_it_can(queue: str) -> None:
-    assert resources("AWS::SQS::Queue")[queue] == {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
+    kept = {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
+    assert resources("AWS::SQS::Queue")[queue].items() >= kept.items()
+
+
+def test_a_message_outlives_its_function_and_ends_in_a_queue() -> None:
+    for mapping in resources("AWS::Lambda::EventSourceMapping").values():
+        queue = resources("AWS::SQS::Queue")[mapping["EventSourceArn"]["Fn::GetAtt"][0]]
+        function = functions()[mapping["FunctionName"]["Ref"]]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0].endswith("DeadLetterQueue")
+        last = function["Environment"]["Variables"]["MAX_RECEIVES"]
+        assert last == str(queue["RedrivePolicy"]["maxReceiveCount"])
 
 
 def test_the_ledger_can_be_put_back_to_any_second_and_is_protected_where_it_matters() -> None:
@@ -158,7 +170,10 @@ def test_the_ledger_can_be_put_back_to_any_second_and_is_protected_where_it_matt
 
 def test_uploads_are_announced() -> None:
     notifications = resources("AWS::S3::Bucket")["DataBucket"]["NotificationConfiguration"]
-    assert notifications == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    assert notifications["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+    (scored,) = notifications["QueueConfigurations"]
+    assert scored["Filter"] == {"S3Key": {"Rules": [{"Name": "prefix", "Value": "score/"}]}}
+    assert scored["Event"] == "s3:ObjectCreated:*"
     detail = resources("AWS::Events::Rule")["IngestRule"]["EventPattern"]["detail"]
     assert detail == {"bucket": {"name": [{"Ref": "DataBucket"}]}, "object": {"key": [{"prefix": "incoming/"}]}}
 

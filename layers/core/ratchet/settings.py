@@ -141,3 +141,15 @@ class PredictSettings(Settings):
 
     ledger_table_name: Setting
     artifacts_bucket_name: Setting
+
+
+class ScoreUploadSettings(Settings):
+    """score_upload"""
+
+    ledger_table_name: Setting
+    artifacts_bucket_name: Setting
+    data_bucket_name: Setting
+    score_queue_url: Setting
+    score_dead_letter_queue_url: Setting
+    max_receives: int
+    aws_lambda_function_memory_size: int  # MB; Lambda sets it

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from ratchet.adapters.duckdb_connection import connection_in
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.definition import DataSection
 from ratchet.domain.validation import Judgement
@@ -503,7 +504,7 @@ def test_duckdb_reaches_nothing_but_the_files_folder(tmp_path: Path) -> None:
     outside.write_text("a\n1\n")
     inside = tmp_path / "inside"
     inside.mkdir()
-    with DuckDbValidator()._connection(inside) as connection:
+    with connection_in(inside, 1024) as connection:
         connection.execute(f"COPY (SELECT 1) TO '{inside / 'x.parquet'}'")
         for forbidden in (
             f"FROM read_csv('{outside}')",

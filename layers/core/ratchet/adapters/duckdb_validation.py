@@ -1,14 +1,13 @@
 """Validation's engine: DuckDB reads the file in parallel and out of memory, and runs the contract's SQL."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING, Any, Literal
 
 from ratchet.adapters import upload_file
+from ratchet.adapters.duckdb_connection import connection_in
 from ratchet.adapters.upload_file import FileRejected
 from ratchet.domain import file_findings
 from ratchet.domain.definition import DataSection
@@ -37,9 +36,8 @@ class DuckDbValidator:
     """Judges files against data contracts; writes accepted and quarantined rows beside them as Parquet."""
 
     def __init__(self, memory_mb: int = 2048, threads: int | None = None) -> None:
-        """`memory_mb` is the whole process's: DuckDB gets what Python, its buffers and the file's pages leave."""
-        self._memory_mb = max(memory_mb // 2, 256)
-        self._threads = threads or os.cpu_count() or 1
+        """`memory_mb` is the whole process's."""
+        self._memory_mb, self._threads = memory_mb, threads
 
     def __call__(self, file: Path, data: DataSection, upload_id: str) -> Judgement:
         """Judges `file`, alone in its folder. Unless rejected, `accepted.parquet` then lies beside it, and
@@ -48,33 +46,10 @@ class DuckDbValidator:
         try:
             plain = upload_file.unpack(file, folder / "unpacked", limit=disk_usage(folder).free // _FILES_AT_ONCE)
             upload_file.recognise(plain, data.format)
-            with self._connection(folder) as connection:
+            with connection_in(folder, self._memory_mb, self._threads) as connection:
                 return _judge(connection, plain, data, upload_id)
         except FileRejected as rejected:
             return Judgement(finding=rejected.finding)
-
-    @contextmanager
-    def _connection(self, folder: Path) -> Iterator["DuckDBPyConnection"]:
-        """A database in memory that reads and writes this folder only, and whose settings stay as they are."""
-        import duckdb  # noqa: PLC0415  (a tenth of a second that a duplicate upload need not wait for)
-
-        connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "memory_limit": f"{self._memory_mb}MB",
-                "threads": str(self._threads),
-            }
-        )
-        try:
-            connection.execute(
-                f"SET TimeZone = 'UTC'; SET temp_directory = {literal(str(folder / 'spill'))};"
-                f"SET allowed_directories = [{literal(str(folder))}]; SET enable_external_access = false;"
-                "SET lock_configuration = true"
-            )
-            yield connection
-        finally:
-            connection.close()
 
 
 def _judge(connection: "DuckDBPyConnection", file: Path, data: DataSection, upload_id: str) -> Judgement:

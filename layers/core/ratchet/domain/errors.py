@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ratchet.contracts.base import Finding
     from ratchet.contracts.predict import RecordProblem
 
 
@@ -61,6 +62,14 @@ class RecordsInvalidError(CallerError):
     def __init__(self, message: str, problems: Sequence["RecordProblem"]) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class FileUnscorableError(CallerError):
+    """A file to score breaks the contract, or belongs to nothing; the finding says where."""
+
+    def __init__(self, finding: "Finding") -> None:
+        super().__init__(finding.what)
+        self.finding = finding
 
 
 class ModelMissingError(CallerError):

@@ -93,12 +93,12 @@ def nested_columns(names: Sequence[str]) -> Finding:
     )
 
 
-def no_pipeline(key: str) -> Finding:
+def no_pipeline(key: str, folder: str = "incoming/") -> Finding:
     return Finding(
         what="The object belongs to no pipeline.",
         where=key,
-        why="An upload's pipeline is the folder it lies in: incoming/<pipeline>/<file>.",
-        fix="Upload it again into its pipeline's folder: `ratchet upload FILE --pipeline NAME`.",
+        why=f"A file's pipeline is the folder it lies in: {folder}<pipeline>/<file>.",
+        fix=f"Upload it again to {folder}<pipeline>/, with the name of one of the pipelines (`ratchet status`).",
     )
 
 

@@ -1,6 +1,6 @@
 """What use cases need of the world outside; adapters implement it, and each has a fake."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
-from ratchet.domain.definition import DeploySection
+from ratchet.domain.definition import DataSection, DeploySection
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,59 @@ class Predictions(Protocol):
         EndpointMissingError when there is no such endpoint, ModelFailedError when the model raised,
         DependencyBusyError while it is throttled or not ready.
         """
+        ...
+
+
+class Scorer(Protocol):
+    """Reads files under a contract and writes their predictions."""
+
+    def __call__(
+        self,
+        file: Path,
+        data: DataSection,
+        answers: Callable[[Sequence[dict[str, Any]]], Sequence[dict[str, Any]]],
+        into: Path,
+    ) -> int:
+        """Writes a prediction for every row of `file`, in its format, to `into`; the number of rows.
+
+        FileUnscorableError says what in the file breaks the contract, and where.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A file of predictions as it stands in S3."""
+
+    etag: str
+    version_id: str  # of the file that was scored
+
+
+class ScoredFiles(Protocol):
+    """Predictions in the data bucket, each with the version of the file it was made from."""
+
+    def source_of(self, key: str) -> Scored | None:
+        """What stands under the key; None when nothing does."""
+        ...
+
+    def latest_version(self, key: str) -> str | None:
+        """The newest version of an uploaded file; None when it was deleted."""
+        ...
+
+    def put(self, path: Path, key: str, version_id: str, model: str, replaces: Scored | None) -> bool:
+        """Writes predictions in place of what was seen before; False, and nothing written, when that has changed."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """The queue of files to score, and the one of those that cannot be."""
+
+    def bury(self, body: str, code: str, message: str) -> None:
+        """Keeps a message with the reason why it failed for good."""
+        ...
+
+    def postpone(self, receipt: str, seconds: int) -> None:
+        """Hides a message that stays in the queue until it is tried again; harmless when it is gone."""
         ...
 
 
