@@ -72,7 +72,8 @@ def test_json_lines(tmp_path: Path) -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     row = "SELECT TIMESTAMP '2017-03-31 08:00' AS \"at\", 'A' AS place, 1.5 AS x"
-    duckdb.sql(row).write_parquet(str(tmp_path / "in"))
+    with duckdb.connect() as connection:
+        connection.sql(row).write_parquet(str(tmp_path / "in"))
     made = scored(tmp_path, (tmp_path / "in").read_bytes(), contract(format="parquet"))
     (tmp_path / "out.parquet").write_bytes(made)
     rows = (
