@@ -114,8 +114,9 @@ class Questions:
         return LeftDeployment(deployment, end) if end is not None else None
 
     def stray_endpoint(self, state: PipelineState) -> StrayEndpoint | None:
-        """Does another model than the champion serve? A run that owns the pipeline may be changing the endpoint."""
-        if state.champion is None or state.owner is not None:
+        """Does another model than the champion serve? A run that owns the pipeline may be changing the endpoint, and
+        one that nobody asked for so long that it was put to sleep is missed by nobody."""
+        if state.champion is None or state.owner is not None or state.asleep_since is not None:
             return None
         live = self.endpoints.describe(state.champion.endpoint_name)
         if next_action(live, state.champion.endpoint_config_name) is Action.NONE:
