@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -30,6 +31,12 @@ VALIDATION_SHARE = 0.1
 SHORT_HISTORY = 3  # in holdouts: with less history, validation takes its share instead of a holdout's length
 QUANTILES = [q / 20 for q in range(21)]
 TOP_VALUES = 20
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - data has no zone
+YEAR = "365d"  # the calendar's: the same date a year before
+SEASONS = ("1h", "1d", "7d", "364d", YEAR)  # 52 weeks keep the weekday, a year the date
+SEASON_POINTS = 20_000  # times that a season is looked for in
+SEASONAL = 0.2  # the least autocorrelation that counts as a season
+ALIKE = 0.05  # by which a shorter season may be weaker
 
 
 class UnusableDataError(Exception):
@@ -78,7 +85,7 @@ def process(engine: Engine, snapshot: Json, definition: Json, output: str) -> tu
 
     for part in ("train", "validation"):
         engine.write_parquet(in_order(part_of(rows, part)).select(*data["columns"]), f"{output}{part}/")
-    holdout = with_naive(engine, part_of(rows, "holdout"), known, data, gate)
+    holdout, naive = with_naive(engine, part_of(rows, "holdout"), known, data, gate)
     engine.write_json_lines(holdout_lines(in_order(holdout), data), f"{output}holdout/")
 
     total, kept = count(engine, accepted), count(engine, latest)
@@ -92,6 +99,7 @@ def process(engine: Engine, snapshot: Json, definition: Json, output: str) -> tu
         "holdout_start": iso(parts["holdout"]["first"]),
         "trained_until": iso(parts["validation"]["last"]),
         "uploads": len(uploads),
+        "naive": naive,
         "engine": engine.name,
     }
     return summary, profile(engine, known, data)
@@ -161,26 +169,129 @@ def measure_parts(engine: Engine, rows: Frame) -> dict[str, Json]:
     return {part: measured[part] for part in PARTS}
 
 
-def with_naive(engine: Engine, holdout: Frame, known: Frame, data: Json, gate: Json) -> Frame:
-    """The holdout with `naive`: what would be said without any model, from rows before the holdout alone."""
+def with_naive(engine: Engine, holdout: Frame, known: Frame, data: Json, gate: Json) -> tuple[Frame, Json]:
+    """The holdout with `naive`, what would be said without any model from older rows alone; and what that is."""
+    if data["task"] == "classification":
+        return majority_class(engine, holdout, known, data)
+    if data["timestamp"]:
+        return repeated_season(engine, holdout, known, data, gate)
+    median = engine.rows(known.select(nw.col(data["target"]).median().alias("median")))[0]["median"]
+    return holdout.with_columns(naive=nw.lit(median)), {
+        "kind": "median",
+        "words": f"the median of the older rows, {median:g}",
+    }
+
+
+def majority_class(engine: Engine, holdout: Frame, known: Frame, data: Json) -> tuple[Frame, Json]:
+    """The commonest class, with every class's share as its probability."""
     target = nw.col(data["target"])
-    if data["task"] == "regression" and data["timestamp"]:
-        # The other key columns tell series apart: each repeats its own last season.
-        series = [name for name in data["key"] if name != data["timestamp"]]
-        phase = (nw.col("ratchet_time") % microseconds(gate["season"])).alias("ratchet_phase")
-        season = (
-            known.with_columns(phase)
-            .unique([*series, "ratchet_phase"], keep="last", order_by=["ratchet_time", "ratchet_row"])
-            .select(*series, "ratchet_phase", target.alias("naive"))
-        )
-        return holdout.with_columns(phase).join(season, on=[*series, "ratchet_phase"], how="left")
-    if data["task"] == "regression":
-        median = engine.rows(known.select(target.median().alias("median")))[0]["median"]
-        return holdout.with_columns(naive=nw.lit(median))
-    common = known.group_by(data["target"]).agg(nw.len().alias("rows"))
-    by_size = common.sort("rows", data["target"], descending=[True, False]).select(target.cast(nw.String)).head(1)
-    majority = [row[data["target"]] for row in engine.rows(by_size)]
-    return holdout.with_columns(naive=nw.lit(majority[0] if majority else None, nw.String))
+    counted = known.group_by(data["target"]).agg(nw.len().alias("rows"))
+    rows = engine.rows(counted.select(target.cast(nw.String), "rows"))
+    classes = {row[data["target"]]: row["rows"] for row in rows}
+    total = sum(classes.values())
+    label = min(classes, key=lambda name: (-classes[name], name))
+    details = {
+        "kind": "majority_class",
+        "label": label,
+        "shares": {name: rows / total for name, rows in classes.items()},
+        "words": f"always saying {label}, the commonest class",
+    }
+    return holdout.with_columns(naive=nw.lit(label, nw.String)), details
+
+
+def repeated_season(engine: Engine, holdout: Frame, known: Frame, data: Json, gate: Json) -> tuple[Frame, Json]:
+    """Each series' last season before the holdout, or its last value where no season is to be seen."""
+    series = series_of(data)
+    found: Json = {"season": gate["season"], "detected": False}
+    if not gate["season"]:
+        found = detected_season(engine, known, data)
+    season = found["season"]
+    phase = phase_of(season, data["timestamp"]).alias("ratchet_phase")
+    last = (
+        known.with_columns(phase)
+        .unique([*series, "ratchet_phase"], keep="last", order_by=["ratchet_time", "ratchet_row"])
+        .select(*series, "ratchet_phase", nw.col(data["target"]).alias("naive"))
+    )
+    details = {"kind": "seasonal" if season else "last_value", "series": series, **found}
+    words = f"the last {season} before the holdout, repeated" if season else "the last value before the holdout"
+    if found["detected"]:
+        words += f"; season detected by autocorrelation {found['autocorrelations'][season]:.2f}"
+    elif not season:
+        words += "; no season was detected"
+    joined = holdout.with_columns(phase).join(last, on=[*series, "ratchet_phase"], how="left")
+    return joined, {**details, "words": f"the naive forecast ({words})"}
+
+
+def series_of(data: Json) -> list[str]:
+    """The columns that tell series apart: those stated, else the key's besides the timestamp."""
+    return data["series"] or [name for name in data["key"] if name != data["timestamp"]]
+
+
+def phase_of(season: str | None, timestamp: str) -> nw.Expr:
+    """Where in its season a row is; without a season all rows are alike."""
+    if season is None:
+        return nw.lit(0)
+    if season != YEAR:
+        return nw.col("ratchet_time") % microseconds(season)
+    date = nw.col(timestamp).dt.month() * 100 + nw.col(timestamp).dt.day()
+    return date.cast(nw.Int64) * microseconds("1d") + nw.col("ratchet_time") % microseconds("1d")
+
+
+def detected_season(engine: Engine, known: Frame, data: Json) -> Json:
+    """The season that the newest training rows show, with the autocorrelation at each season they are long enough for.
+
+    A season counts when its autocorrelation is at least SEASONAL and higher than half a season earlier: smooth or
+    trending series resemble any near past. Of those nearly as strong as the strongest (ALIKE) the shortest is taken.
+    """
+    points = series_mean(engine, known, data)
+    gaps = sorted(later - time for time, later in pairwise(sorted(points)))
+    gap = gaps[len(gaps) // 2] if gaps else 0
+    found: dict[str, float] = {}
+    peaks: dict[str, float] = {}
+    for season in SEASONS:
+        length = microseconds(season)
+        correlation = autocorrelation(points, season, length / gap) if gap and 2 * gap <= length else None
+        if correlation is not None:
+            found[season] = correlation
+            half = autocorrelation(points, f"{length // 2 // gap * gap // MICROSECONDS['s']}s", 1)
+            if correlation >= SEASONAL and (half is None or correlation > half):
+                peaks[season] = correlation
+    shortest = next((season for season, value in peaks.items() if value >= max(peaks.values()) - ALIKE), None)
+    return {"season": shortest, "detected": shortest is not None, "autocorrelations": found}
+
+
+def series_mean(engine: Engine, known: Frame, data: Json) -> dict[int, float]:
+    """The newest times, each with the mean of all series, which are put on one scale first."""
+    series, value = series_of(data), nw.col(data["target"]).cast(nw.Float64)
+    if series:
+        spread = value.std().over(*series)
+        value = nw.when(spread > 0).then((value - value.mean().over(*series)) / spread).otherwise(0.0)
+    scaled = known.select("ratchet_time", value.alias("ratchet_value"))
+    means = scaled.group_by("ratchet_time").agg(nw.col("ratchet_value").mean().alias("mean"))
+    newest = engine.rows(means.sort("ratchet_time", descending=True).head(SEASON_POINTS))
+    return {row["ratchet_time"]: row["mean"] for row in newest}
+
+
+def autocorrelation(points: dict[int, float], season: str, fewest: float) -> float | None:
+    """The correlation of values with those a season earlier; None for fewer pairs than `fewest` or for a constant."""
+    pairs = [(value, points[past]) for time, value in points.items() if (past := earlier(time, season)) in points]
+    if len(pairs) < max(fewest, 3):
+        return None
+    mean_now, mean_then = (sum(pair[side] for pair in pairs) / len(pairs) for side in (0, 1))
+    together = sum((now - mean_now) * (then - mean_then) for now, then in pairs)
+    spread = sum((now - mean_now) ** 2 for now, _ in pairs) * sum((then - mean_then) ** 2 for _, then in pairs)
+    return together / spread**0.5 if spread > 0 else None
+
+
+def earlier(time: int, season: str) -> int | None:
+    """The time a season before; a year before is the same date, which 29 February has not."""
+    if season != YEAR:
+        return time - microseconds(season)
+    date = EPOCH + timedelta(microseconds=time)
+    try:
+        return (date.replace(year=date.year - 1) - EPOCH) // timedelta(microseconds=1)
+    except ValueError:
+        return None
 
 
 def holdout_lines(holdout: Frame, data: Json) -> Frame:
@@ -264,7 +375,7 @@ def iso(time: int | None) -> str | None:
     """Microseconds since 1970 → ISO 8601."""
     if time is None:
         return None
-    return (datetime(1970, 1, 1) + timedelta(microseconds=time)).isoformat()  # noqa: DTZ001 - data has no zone
+    return (EPOCH + timedelta(microseconds=time)).isoformat()
 
 
 def iso_text(name: str) -> nw.Expr:

@@ -148,7 +148,7 @@ def test_late_arrivals_passes_its_gate_by_a_definition_alone(build: Build) -> No
     rows, answers = pipeline.score()
     actual = np.array([row.actual == "true" for row in rows], float)
     shares = np.array([[answer["probabilities"][name] for name in ("false", "true")] for answer in answers])
-    auc = gate_metrics.METRICS["auc"](actual, gate_metrics.Answers(shares.argmax(axis=1).astype(float), shares))
+    auc = gate_metrics.score("auc", actual, gate_metrics.Answers(shares.argmax(axis=1).astype(float), shares))
     assert auc >= pipeline.compiled.definition.gate.threshold
     assert {row.naive for row in rows} == {"false"}
 
@@ -203,7 +203,7 @@ def test_training_and_gate_agree_on_numbers(training_metrics: ModuleType, metric
     random = np.random.default_rng(7)
     for actual in (random.normal(50, 20, 200), np.zeros(5), np.full(5, 3.0)):
         answers = actual + random.normal(0, 5, len(actual))
-        gate = gate_metrics.METRICS[metric](actual, gate_metrics.Answers(answers))
+        gate = gate_metrics.score(metric, actual, gate_metrics.Answers(answers))
         sign = -1 if metric in gate_metrics.SMALLER_IS_BETTER else 1
         assert training_metrics.METRICS[metric](actual, answers) == pytest.approx(sign * gate)
 
@@ -216,7 +216,7 @@ def test_training_and_gate_agree_on_labels(training_metrics: ModuleType, metric:
         actual = random.integers(0, occurring, 300).astype(float)
         shares = random.dirichlet(np.ones(labels), 300).round(1)  # with ties
         answers = gate_metrics.Answers(shares.argmax(axis=1).astype(float), shares)
-        gate = gate_metrics.METRICS[metric](actual, answers)
+        gate = gate_metrics.score(metric, actual, answers)
         assert training_metrics.METRICS[metric](actual, shares) == pytest.approx(gate)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ratchet.domain.definition import Metric
-from ratchet.domain.metrics import METRICS, Answers, Floats, gain, losses
+from ratchet.domain.metrics import Answers, Floats, gain, losses, score
 
 
 def numbers(*values: float) -> Floats:
@@ -27,7 +27,7 @@ GUESSES = Answers(numbers(0, 1, 1, 1), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0
     ],
 )
 def test_regression(metric: Metric, expected: float) -> None:
-    assert METRICS[metric](ACTUAL, FORECAST) == pytest.approx(expected)
+    assert score(metric, ACTUAL, FORECAST) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -39,23 +39,23 @@ def test_regression(metric: Metric, expected: float) -> None:
     ],
 )
 def test_classification(metric: Metric, expected: float) -> None:
-    assert METRICS[metric](LABELS, GUESSES) == pytest.approx(expected)
+    assert score(metric, LABELS, GUESSES) == pytest.approx(expected)
 
 
 def test_auc_counts_a_tie_as_half() -> None:
     even = Answers(numbers(0, 1), np.array([[0.5, 0.5], [0.5, 0.5]]))
-    assert METRICS["auc"](numbers(0, 1), even) == 0.5
+    assert score("auc", numbers(0, 1), even) == 0.5
 
 
 def test_auc_of_a_constant_answer_or_of_one_class_says_nothing() -> None:
-    assert METRICS["auc"](LABELS, Answers(numbers(1, 1, 1, 1))) == 0.5
-    assert METRICS["auc"](numbers(1, 1, 1, 1), GUESSES) == 0.5
+    assert score("auc", LABELS, Answers(numbers(1, 1, 1, 1))) == 0.5
+    assert score("auc", numbers(1, 1, 1, 1), GUESSES) == 0.5
 
 
 def test_actual_values_that_are_all_zero_divide_nothing() -> None:
-    assert METRICS["forecast_accuracy"](numbers(0, 0), Answers(numbers(0, 0))) == 1.0
-    assert METRICS["forecast_accuracy"](numbers(0, 0), Answers(numbers(0, 1))) == 0.0
-    assert METRICS["r2"](numbers(5, 5), Answers(numbers(5, 6))) == 0.0
+    assert score("forecast_accuracy", numbers(0, 0), Answers(numbers(0, 0))) == 1.0
+    assert score("forecast_accuracy", numbers(0, 0), Answers(numbers(0, 1))) == 0.0
+    assert score("r2", numbers(5, 5), Answers(numbers(5, 6))) == 0.0
 
 
 def test_gain_knows_each_metrics_direction() -> None:
@@ -67,8 +67,8 @@ def test_losses_add_up_to_their_metric() -> None:
     mae, squared = losses("mae", ACTUAL, FORECAST), losses("rmse", ACTUAL, FORECAST)
     assert mae is not None
     assert squared is not None
-    assert mae.mean() == METRICS["mae"](ACTUAL, FORECAST)
-    assert squared.mean() ** 0.5 == pytest.approx(METRICS["rmse"](ACTUAL, FORECAST))
+    assert mae.mean() == score("mae", ACTUAL, FORECAST)
+    assert squared.mean() ** 0.5 == pytest.approx(score("rmse", ACTUAL, FORECAST))
     wrong = losses("accuracy", LABELS, GUESSES)
     assert wrong is not None
     assert wrong.tolist() == [0, 1, 0, 0]

@@ -4,7 +4,7 @@ import pytest
 
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.domain.errors import ScoringIncompleteError
-from ratchet.domain.scores import classes_of, holdout_rows, label, predictions, utc_time
+from ratchet.domain.scores import holdout_rows, label, predictions, utc_time
 from tests.unit.world import holdout, jsonl
 
 OUT = "s3://bucket/scores/"
@@ -60,13 +60,6 @@ def test_doubled_rows_are_named(store: MemoryStore) -> None:
 )
 def test_a_class_has_one_spelling(value: object, text: str) -> None:
     assert label(value) == text
-
-
-def test_classes_are_all_that_occur_or_that_a_model_knows(store: MemoryStore) -> None:
-    lines = [{"row": 1, "actual": "late", "naive": "on time", "time": None, "record": {}}]
-    store.write("s3://bucket/holdout/a.jsonl", jsonl(lines))
-    answers = {1: {"prediction": "late", "probabilities": {"late": 0.6, "cancelled": 0.4}}}
-    assert classes_of(holdout_rows(store, "s3://bucket/holdout/"), [answers]) == ["cancelled", "late", "on time"]
 
 
 def test_times_with_and_without_a_zone_can_be_compared() -> None:

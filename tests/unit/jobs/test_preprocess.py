@@ -1,6 +1,7 @@
 """What the preprocess job makes of accepted uploads."""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -67,6 +68,13 @@ def test_the_newest_rows_are_held_out_and_those_before_validate(hourly: Hourly) 
         "holdout_start": "2026-03-10T00:00:00",
         "trained_until": "2026-03-09T23:00:00",
         "uploads": 1,
+        "naive": {
+            "kind": "seasonal",
+            "series": [],
+            "detected": False,
+            "season": "1d",
+            "words": "the naive forecast (the last 1d before the holdout, repeated)",
+        },
         "engine": "duckdb",
     }
     assert [row["at"] for row in job.rows("validation")] == [START + timedelta(hours=8 * 24 + n) for n in range(24)]
@@ -123,6 +131,98 @@ def test_each_series_repeats_its_own_season(hourly: Hourly) -> None:
     naive = {(line["record"]["note"], line["time"][11:13]): line["naive"] for line in job.holdout()}
     assert naive["a", "07"] == 807
     assert naive["b", "07"] == -807
+
+
+DAY = [0, 5, 20, 80, 40, 10]  # every four hours
+
+
+def shaped(value: Callable[[int, datetime], float], steps: int, step: timedelta) -> list[Row]:
+    """Rows one step apart; the values follow from the step's number and its time."""
+    times = [datetime.fromisoformat("2023-03-01") + n * step for n in range(steps)]
+    return [{"at": at, "count": round(1000 * value(n, at))} for n, at in enumerate(times)]
+
+
+def weekly(n: int, at: datetime) -> float:
+    return DAY[n % 6] * (0.3 if at.weekday() > 4 else 1)
+
+
+def daily(n: int, at: datetime) -> float:
+    return DAY[n % 6] + (n * 7919 % 13) / 2
+
+
+def yearly(n: int, at: datetime) -> float:
+    return 10 * math.cos(2 * math.pi * at.timetuple().tm_yday / 365.25) + (n * 7919 % 13) / 10
+
+
+def smooth(n: int, at: datetime) -> float:
+    return (n / 100) ** 2
+
+
+@pytest.mark.parametrize(
+    ("value", "steps", "step", "holdout", "season"),
+    [
+        (weekly, 360, "4h", "3d", "7d"),
+        (daily, 360, "4h", "3d", "1d"),
+        (daily, 10, "4h", "12h", None),  # not two days
+        (yearly, 900, "1d", "60d", "364d"),
+        (yearly, 40, "30d", "60d", None),  # no date comes twice
+        (smooth, 300, "1d", "60d", None),
+    ],
+)
+def test_the_season_is_detected_unless_stated(
+    hourly: Hourly, value: Callable[[int, datetime], float], steps: int, step: str, holdout: str, season: str | None
+) -> None:
+    job = hourly()
+    job.definition["gate"] |= {"season": None, "holdout": holdout}
+    job.upload(*shaped(value, steps, timedelta(microseconds=job.module.microseconds(step))))
+    naive = job.run()["naive"]
+    assert (naive["season"], naive["detected"]) == (season, season is not None)
+    assert naive["kind"] == ("seasonal" if season else "last_value")
+    assert ("season detected by autocorrelation" in naive["words"]) is (season is not None)
+
+
+def test_a_month_repeats_its_month_of_the_year_before(hourly: Hourly) -> None:
+    job = hourly()
+    job.definition["gate"] |= {"season": None, "holdout": "340d"}
+    months = [datetime(2019 + n // 12, n % 12 + 1, 1) for n in range(60)]  # noqa: DTZ001 - data has no zone
+    job.upload(*({"at": at, "count": at.month * 1000 + at.year} for at in months))
+    assert job.run()["naive"]["season"] == "365d"
+    lines = job.holdout()
+    assert [line["naive"] for line in lines] == [line["actual"] - 1 for line in lines]
+
+
+def test_without_a_season_the_last_value_is_repeated(hourly: Hourly) -> None:
+    job = hourly(key=["at", "note"])
+    job.definition["gate"]["season"] = None
+    job.upload(*({**row, "note": note} for note in "ab" for row in shaped(smooth, 100, timedelta(hours=1))))
+    naive = job.run()["naive"]
+    assert naive["words"] == "the naive forecast (the last value before the holdout; no season was detected)"
+    lines = job.holdout()
+    assert {(line["record"]["note"], line["naive"]) for line in lines} == {
+        ("a", lines[0]["naive"]),
+        ("b", lines[0]["naive"]),
+    }
+
+
+def test_series_may_be_other_columns_than_the_keys(hourly: Hourly) -> None:
+    job = hourly(key=["at", "level"], series=["note"])
+    job.upload(*({**row, "note": "ab"[level], "level": level} for level in (0, 1) for row in hours(10)))
+    assert job.run()["naive"]["series"] == ["note"]
+    assert [line["naive"] for line in job.holdout()[:4]] == [800, 800, 801, 801]
+
+
+def test_the_majority_class_comes_with_every_share(job: Preprocess) -> None:
+    columns = {"id": "integer", "sky": "string"}
+    job.define(
+        {"columns": columns, "target": "sky", "task": "classification", "key": ["id"]},
+        {"metric": "log_loss", "threshold": 1, "holdout": 0.2},
+    )
+    skies = ["Clear", "Clear", "Rain", "Fog"]
+    job.upload(*({"id": n, "sky": skies[n % 4], "ratchet_bucket": n * 25} for n in range(400)))
+    naive = job.run()["naive"]
+    assert (naive["kind"], naive["label"]) == ("majority_class", "Clear")
+    assert naive["shares"] == {"Clear": 0.5, "Rain": 0.25, "Fog": 0.25}
+    assert {line["naive"] for line in job.holdout()} == {"Clear"}
 
 
 def test_a_holdout_line_holds_the_record_as_a_caller_sends_it(hourly: Hourly) -> None:

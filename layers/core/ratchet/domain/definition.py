@@ -96,6 +96,7 @@ class DataSection(Section):
     task: Literal["regression", "classification"]
     timestamp: str | None = None  # without it the holdout is a stable hash split
     key: tuple[str, ...] = ()  # rows with the same key: latest upload wins
+    series: tuple[str, ...] = ()  # columns that tell time series apart; by default the key's besides the timestamp
     columns: Annotated[dict[Annotated[str, Field(min_length=1)], ColumnRule], Field(min_length=2)]
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.0
     min_rows: Annotated[int, Field(ge=1)] = 1
@@ -103,13 +104,22 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _named_columns_exist(self) -> Self:
-        named = {"target": (self.target,), "timestamp": (self.timestamp,) if self.timestamp else (), "key": self.key}
+        named = {
+            "target": (self.target,),
+            "timestamp": (self.timestamp,) if self.timestamp else (),
+            "key": self.key,
+            "series": self.series,
+        }
         for field, names in named.items():
             for name in names:
                 if name not in self.columns:
                     raise ValueError(f"{field} names the column {name!r}, which data.columns lacks; add it there")
         if self.timestamp and self.columns[self.timestamp].type != "timestamp":
             raise ValueError(f"timestamp names {self.timestamp!r}, whose type is not timestamp; change its type")
+        if self.series and not self.timestamp:
+            raise ValueError("series tells time series apart, but there is no timestamp; add one or remove series")
+        if bad := {self.target, self.timestamp}.intersection(self.series):
+            raise ValueError(f"series names {bad.pop()!r}, which is the target or the timestamp; name other columns")
         folded = [name.casefold() for name in self.columns]
         if alike := [name for name in self.columns if folded.count(name.casefold()) > 1]:
             raise ValueError(
@@ -140,7 +150,33 @@ class TrainSection(Section):
     max_runtime: Duration = timedelta(hours=1)
 
 
-Metric = Literal["forecast_accuracy", "accuracy", "f1", "auc", "rmse", "mae", "r2"]
+Metric = Literal[
+    "forecast_accuracy",
+    "mae",
+    "rmse",
+    "r2",
+    "mape",
+    "smape",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "auc",
+    "log_loss",
+]
+CLASSIFICATION_METRICS: frozenset[Metric] = frozenset(
+    {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "log_loss"}
+)
+OF_POSITIVE: frozenset[Metric] = frozenset({"precision", "recall", "f1", "auc"})
+
+
+def _label(value: object) -> object:
+    """A class as the data spell it: YAML's `true` and `1` are the labels "true" and "1"."""
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+
+
+Label = Annotated[str, BeforeValidator(_label)]
 
 
 class SlicesSection(Section):
@@ -159,7 +195,8 @@ class GateSection(Section):
     holdout: Duration | Annotated[float, Field(gt=0, lt=0.5)] = timedelta(
         days=28
     )  # duration with a timestamp, else a share of rows
-    season: Duration = timedelta(days=7)  # of the naive forecast
+    season: Duration | None = None  # of the naive forecast; null detects it, and the decision says which
+    positive: Label | None = None  # the class of precision, recall, f1 and auc; null averages over the classes
     beat_naive: bool = True
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.90
     slices: SlicesSection | None = None
@@ -210,10 +247,14 @@ class Definition(Section):
             )
         if not self.data.timestamp and isinstance(self.gate.holdout, timedelta):
             raise ValueError("gate.holdout is a duration, but there is no data.timestamp; write a share such as 0.2")
-        classes = {"accuracy", "f1", "auc"}
-        if (self.gate.metric in classes) != (self.data.task == "classification"):
+        if (self.gate.metric in CLASSIFICATION_METRICS) != (self.data.task == "classification"):
             raise ValueError(
                 f"gate.metric {self.gate.metric} does not fit data.task {self.data.task}; choose another metric"
+            )
+        if self.gate.positive is not None and self.gate.metric not in OF_POSITIVE:
+            raise ValueError(
+                f"gate.positive means nothing to gate.metric {self.gate.metric}; remove it, or choose one of"
+                f" {', '.join(sorted(OF_POSITIVE))}"
             )
         for name in (*self.features.exclude, *(self.gate.slices.columns if self.gate.slices else ())):
             if name not in self.data.columns:

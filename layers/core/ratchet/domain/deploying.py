@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from ratchet.contracts.run import (
@@ -26,7 +27,7 @@ from ratchet.domain.errors import (
 )
 from ratchet.domain.ledger import Deployment, Ledger, claim_of
 from ratchet.domain.ports import Clock, EndpointDescription, Endpoints, ObjectStore, Workflow
-from ratchet.domain.scores import HoldoutRow, holdout_rows, predictions
+from ratchet.domain.scores import HoldoutRow, holdout_size, holdout_stream, predictions
 from ratchet.domain.selection import steps_of
 
 GOLDEN_ROWS = 20
@@ -246,9 +247,8 @@ class VerifyEndpoint:
     def _golden_rows(self, request: VerifyEndpointRequest) -> list[tuple[HoldoutRow, dict[str, Any]]]:
         """Rows spread evenly over the holdout, each with the judge's answer."""
         selection = request.selection
-        rows = holdout_rows(self.store, selection.holdout_uri)
-        step = max(1, len(rows) // GOLDEN_ROWS)
-        golden = rows[::step][:GOLDEN_ROWS]
+        step = max(1, holdout_size(self.store, selection.holdout_uri) // GOLDEN_ROWS)
+        golden = list(islice(holdout_stream(self.store, selection.holdout_uri), 0, step * GOLDEN_ROWS, step))
         output = next(model.output_uri for model in selection.models_to_score if model.role == "candidate")
         seen = predictions(self.store, output, (row.row for row in golden))
         return [(row, seen[row.row]) for row in golden]

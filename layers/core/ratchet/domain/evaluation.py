@@ -1,21 +1,27 @@
 """Evaluate Model: joins the scores, asks the gate, and writes the decision down for people and machines."""
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import Champion, EvaluateModelRequest, Evaluation, Run
-from ratchet.domain.definition import CompiledDefinition, Definition, GateSection
-from ratchet.domain.gate import RESAMPLES, SEED, Decision, Holdout, Rule, judge
+from ratchet.domain.comparing import RESAMPLES, SEED
+from ratchet.domain.definition import CLASSIFICATION_METRICS, CompiledDefinition, Definition, GateSection, Metric
+from ratchet.domain.errors import ScoringIncompleteError
+from ratchet.domain.gate import Decision, Holdout, Rule, judge, naive_score
+from ratchet.domain.judged import Judged, read_judged
 from ratchet.domain.ledger import Ledger, Model, note
-from ratchet.domain.metrics import Answers, Floats
+from ratchet.domain.metrics import Floats, score
 from ratchet.domain.ports import Clock, ObjectStore
-from ratchet.domain.scores import HoldoutRow, classes_of, holdout_rows, label, predictions, utc_time
+from ratchet.domain.scores import utc_time
 from ratchet.domain.selection import steps_of
 from ratchet.domain.withdrawing import mark_new_model
+
+_NAMED = 5  # classes an error names
 
 _FIX = {
     "threshold": "Add more or better data or features; lower gate.threshold only if less is good enough.",
@@ -35,14 +41,24 @@ class EvaluateModel:
     artifacts_bucket: str
 
     def __call__(self, request: EvaluateModelRequest) -> Evaluation:
-        run, plan, selection = request.run, request.plan, request.selection
+        run, plan = request.run, request.plan
         preprocess, train = steps_of(plan)
         definition = CompiledDefinition.model_validate(self.store.read_json(train.definition_uri)).definition
-        rows = holdout_rows(self.store, selection.holdout_uri)
-        decision = self._decide(definition, request, rows)
         summary = self.store.read_json(f"{preprocess.output_uri}summary.json")
-        evaluation = self._evaluation(run, definition.gate, decision, rows, summary.get("trained_until"))
-        document = decision_document(request, definition, decision, evaluation, rows)
+        judged = self._read(definition, request)
+        holdout = holdout_of(definition, judged, plan.champion, summary.get("naive") or {})
+        decision = judge(
+            definition.gate,
+            holdout,
+            judged.answers["candidate"],
+            judged.answers.get("champion"),
+            self._same_model(request),
+        )
+        evaluation = self._evaluation(run, definition.gate, decision, judged, summary.get("trained_until"))
+        document = decision_document(request, definition, decision, evaluation, judged)
+        document["metrics"] = all_scores(holdout, judged)
+        document["naive"] = summary.get("naive")
+        document["holdout"]["fresh_rows"] = int(holdout.fresh.sum())
         if definition.data.timestamp is None:
             document["holdout_uses"] = self._holdout_uses(run)
         self.store.write_json(evaluation.decision_uri, document)
@@ -52,18 +68,14 @@ class EvaluateModel:
         note(self.ledger, run, evaluation=evaluation, finding=evaluation.finding)
         return evaluation
 
-    def _decide(self, definition: Definition, request: EvaluateModelRequest, rows: list[HoldoutRow]) -> Decision:
-        scored = {
-            model.role: predictions(self.store, model.output_uri, (row.row for row in rows))
-            for model in request.selection.models_to_score
-        }
-        classes = classes_of(rows, scored.values()) if definition.data.task == "classification" else None
-        return judge(
-            definition.gate,
-            _holdout(definition, rows, classes, request.plan.champion),
-            _answers(rows, scored["candidate"], classes),
-            _answers(rows, scored["champion"], classes) if "champion" in scored else None,
-            self._same_model(request),
+    def _read(self, definition: Definition, request: EvaluateModelRequest) -> Judged:
+        slices = definition.gate.slices
+        return read_judged(
+            self.store,
+            request.selection.holdout_uri,
+            {model.role: model.output_uri for model in request.selection.models_to_score},
+            classification=definition.data.task == "classification",
+            columns=slices.columns if slices else (),
         )
 
     def _same_model(self, request: EvaluateModelRequest) -> Rule | None:
@@ -77,7 +89,7 @@ class EvaluateModel:
         return Rule("champion", True, "it is the champion itself, to be deployed as the changed definition says")
 
     def _evaluation(
-        self, run: Run, gate: GateSection, decision: Decision, rows: list[HoldoutRow], trained_until: str | None
+        self, run: Run, gate: GateSection, decision: Decision, judged: Judged, trained_until: str | None
     ) -> Evaluation:
         decision_uri = f"s3://{self.artifacts_bucket}/runs/{run.pipeline}/{run.run_id}/decision.json"
         return Evaluation(
@@ -88,7 +100,7 @@ class EvaluateModel:
             naive=decision.naive,
             threshold=gate.threshold,
             sentence=sentence_of(run, decision),
-            finding=None if decision.promote else finding_of(run, decision, rows, decision_uri),
+            finding=None if decision.promote else finding_of(run, decision, judged, decision_uri),
             decision_uri=decision_uri,
             trained_until=trained_until,
         )
@@ -124,22 +136,25 @@ def sentence_of(run: Run, decision: Decision) -> str:
     return f"{run.run_id} is refused: {'; '.join(rule.sentence for rule in decision.failed)}."
 
 
-def finding_of(run: Run, decision: Decision, rows: list[HoldoutRow], decision_uri: str) -> Finding:
+def finding_of(run: Run, decision: Decision, judged: Judged, decision_uri: str) -> Finding:
     """What people are told of a refusal."""
     first = decision.failed[0]
     return Finding(
         what=f"The candidate of {run.run_id} was refused and is not deployed.",
-        where=f"gate.{first.name}, on {span_of(rows)}; every number is in {decision_uri}",
+        where=f"gate.{first.name}, on {span_of(judged)}; every number is in {decision_uri}",
         why="; ".join(rule.sentence for rule in decision.failed),
         fix=_FIX[first.name],
     )
 
 
-def span_of(rows: list[HoldoutRow]) -> str:
+def span_of(judged: Judged) -> str:
     """The holdout's size, and its first and last time when it has one."""
-    times = [row.time for row in rows if row.time is not None]
-    when = f" from {min(times):%Y-%m-%d %H:%M} to {max(times):%Y-%m-%d %H:%M}" if times else ""
-    return f"{len(rows)} holdout rows{when}"
+    if judged.times is None:
+        return f"{len(judged.rows)} holdout rows"
+    first, last = (
+        np.datetime_as_string(time, unit="m").replace("T", " ") for time in (judged.times.min(), judged.times.max())
+    )
+    return f"{len(judged.rows)} holdout rows from {first} to {last}"
 
 
 def decision_document(
@@ -147,7 +162,7 @@ def decision_document(
     definition: Definition,
     decision: Decision,
     evaluation: Evaluation,
-    rows: list[HoldoutRow],
+    judged: Judged,
 ) -> dict[str, Any]:
     """Everything the decision rests on, for `ratchet show`, the model registry and whoever doubts it later."""
     plan, selection, champion = request.plan, request.selection, request.plan.champion
@@ -160,7 +175,7 @@ def decision_document(
         "gate": definition.gate.model_dump(mode="json"),
         "scores": {"candidate": decision.candidate, "champion": decision.champion, "naive": decision.naive},
         "rules": [asdict(rule) for rule in decision.rules],
-        "holdout": {"uri": selection.holdout_uri, "rows": len(rows), "span": span_of(rows)},
+        "holdout": {"uri": selection.holdout_uri, "rows": len(judged.rows), "span": span_of(judged)},
         "candidate": {"model_name": selection.model_name, **selection.candidate.model_dump(mode="json")},
         "champion": champion.model_dump(mode="json") if champion else None,
         "snapshot_id": plan.snapshot_id,
@@ -171,32 +186,53 @@ def decision_document(
     }
 
 
-def _holdout(
-    definition: Definition, rows: list[HoldoutRow], classes: list[str] | None, champion: Champion | None
-) -> Holdout:
-    timed = definition.data.timestamp is not None
-    until = utc_time(champion.trained_until) if champion else None
-    columns = definition.gate.slices.columns if definition.gate.slices else ()
+def holdout_of(definition: Definition, judged: Judged, champion: Champion | None, naive: Mapping[str, Any]) -> Holdout:
+    """The joined rows as the gate takes them; `naive` is what preprocessing says of the naive forecast."""
     return Holdout(
-        actual=_column([row.actual for row in rows], classes),
-        naive=_column([row.naive for row in rows], classes),
-        fresh=np.array([until is None or row.time is None or row.time > until for row in rows]),
-        days=np.array([f"{row.time:%Y-%m-%d}" for row in rows], dtype="datetime64[D]") if timed else None,
-        slices={name: np.array([label(row.record.get(name)) for row in rows]) for name in columns},
+        actual=judged.actual,
+        naive=judged.naive,
+        fresh=_fresh(judged, champion),
+        days=None if judged.times is None else judged.times.astype("datetime64[D]"),
+        slices=judged.columns,
+        naive_shares=_shares(judged.classes, naive.get("shares")),
+        naive_is=naive.get("words") or "the naive forecast",
+        positive=_positive(definition.gate, judged.classes),
     )
 
 
-def _answers(rows: list[HoldoutRow], by_row: dict[int, dict[str, Any]], classes: list[str] | None) -> Answers:
-    answers = [by_row[row.row] for row in rows]
-    values = _column([answer["prediction"] for answer in answers], classes)
-    if classes is None:
-        return Answers(values)
-    named = [{label(k): float(p) for k, p in answer.get("probabilities", {}).items()} for answer in answers]
-    return Answers(values, np.array([[by_class.get(name, 0.0) for name in classes] for by_class in named]))
+def _fresh(judged: Judged, champion: Champion | None) -> NDArray[np.bool_]:
+    """Rows newer than all that the champion was trained on."""
+    until = utc_time(champion.trained_until) if champion else None
+    if until is None or judged.times is None:
+        return np.ones(len(judged.rows), dtype=bool)
+    newer: NDArray[np.bool_] = judged.times > np.datetime64(until.replace(tzinfo=None), "us")
+    return newer
 
 
-def _column(values: list[Any], classes: list[str] | None) -> Floats:
-    """Numbers as they are and classes as their codes; null becomes NaN."""
-    codes = None if classes is None else {name: float(code) for code, name in enumerate(classes)}
-    plain = [math.nan if v is None else float(v) if codes is None else codes[label(v)] for v in values]
-    return np.array(plain, dtype=np.float64)
+def _positive(gate: GateSection, classes: Sequence[str] | None) -> int | None:
+    if gate.positive is None or classes is None:
+        return None
+    if gate.positive not in classes:
+        raise ScoringIncompleteError(
+            f"gate.positive names the class {gate.positive!r}, which neither the holdout nor a model knows; they know"
+            f" {', '.join(classes[:_NAMED])}"
+        )
+    return classes.index(gate.positive)
+
+
+def _shares(classes: Sequence[str] | None, shares: Mapping[str, float] | None) -> Floats | None:
+    if classes is None or not shares:
+        return None
+    return np.array([shares.get(name, 0.0) for name in classes])
+
+
+def all_scores(holdout: Holdout, judged: Judged) -> dict[str, dict[str, float | None]]:
+    """Every metric that fits the task, of each model and of the naive forecast, on the whole holdout."""
+    fitting = [name for name in get_args(Metric) if (name in CLASSIFICATION_METRICS) == (judged.classes is not None)]
+    table: dict[str, dict[str, float | None]] = {}
+    for name in fitting:
+        table[name] = {
+            role: score(name, judged.actual, answers, holdout.positive) for role, answers in judged.answers.items()
+        }
+        table[name]["naive"] = naive_score(name, holdout)
+    return table

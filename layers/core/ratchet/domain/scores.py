@@ -1,7 +1,8 @@
 """The holdout and what batch transform answered for it, joined row by row."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,31 +24,54 @@ class HoldoutRow:
     record: dict[str, Any]
 
 
+def holdout_stream(store: ObjectStore, holdout_uri: str) -> Iterator[HoldoutRow]:
+    """Every row of the holdout as the files have them, one in memory at a time."""
+    empty = True
+    for line in _documents(store, holdout_uri, ".jsonl"):
+        empty = False
+        yield HoldoutRow(line["row"], line["actual"], line["naive"], utc_time(line["time"]), line["record"])
+    if empty:
+        raise ScoringIncompleteError(f"the holdout under {holdout_uri} is empty")
+
+
 def holdout_rows(store: ObjectStore, holdout_uri: str) -> list[HoldoutRow]:
     """Every row of the holdout, in order of its number."""
-    rows = [
-        HoldoutRow(line["row"], line["actual"], line["naive"], utc_time(line["time"]), line["record"])
-        for line in _documents(store, holdout_uri, ".jsonl")
-    ]
-    if not rows:
-        raise ScoringIncompleteError(f"the holdout under {holdout_uri} is empty")
-    return sorted(rows, key=lambda row: row.row)
+    return sorted(holdout_stream(store, holdout_uri), key=lambda row: row.row)
+
+
+def holdout_size(store: ObjectStore, holdout_uri: str) -> int:
+    """How many rows the holdout has."""
+    return sum(1 for _ in _lines(store, holdout_uri, ".jsonl"))
+
+
+def answer_stream(store: ObjectStore, output_uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Row number and prediction of every line of a transform job that holds one."""
+    for line in _documents(store, output_uri, ".out"):
+        answer = line.get("SageMakerOutput", {})
+        if "row" in line and _says_something(answer.get("prediction")):
+            yield line["row"], answer
 
 
 def predictions(store: ObjectStore, output_uri: str, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Row number → prediction of a transform job; ScoringIncompleteError when a row is missing or answered twice."""
+    """Row number → prediction for the rows asked for; ScoringIncompleteError when one is missing or answered twice."""
+    wanted = set(rows)
     found: dict[int, dict[str, Any]] = {}
     doubled = []
-    for line in _documents(store, output_uri, ".out"):
-        if line.get("row") in found:
-            doubled.append(line["row"])
-        if "row" in line and "prediction" in line.get("SageMakerOutput", {}):
-            found[line["row"]] = line["SageMakerOutput"]
-    if missing := sorted(set(rows) - found.keys()):
+    for row, answer in answer_stream(store, output_uri):
+        if row in found:
+            doubled.append(row)
+        elif row in wanted:
+            found[row] = answer
+    check_complete(output_uri, sorted(wanted - found.keys()), sorted(doubled))
+    return found
+
+
+def check_complete(output_uri: str, missing: Sequence[int], doubled: Sequence[int]) -> None:
+    """ScoringIncompleteError when there are any of either."""
+    if missing:
         raise ScoringIncompleteError(f"no prediction under {output_uri} for {_some(missing)}")
     if doubled:
-        raise ScoringIncompleteError(f"more than one prediction under {output_uri} for {_some(sorted(doubled))}")
-    return found
+        raise ScoringIncompleteError(f"more than one prediction under {output_uri} for {_some(doubled)}")
 
 
 def label(value: Any) -> str:
@@ -67,24 +91,20 @@ def utc_time(text: str | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def classes_of(rows: Iterable[HoldoutRow], answers: Iterable[Mapping[int, dict[str, Any]]]) -> list[str]:
-    """Every class that occurs, or that a model knows."""
-    known: set[str] = set()
-    for row in rows:
-        known.update(label(value) for value in (row.actual, row.naive) if value is not None)
-    for by_row in answers:
-        for answer in by_row.values():
-            known.add(label(answer["prediction"]))
-            known.update(label(name) for name in answer.get("probabilities", {}))
-    return sorted(known)
+def _says_something(prediction: Any) -> bool:
+    return prediction is not None and not (isinstance(prediction, float) and not math.isfinite(prediction))
 
 
 def _documents(store: ObjectStore, prefix_uri: str, suffix: str) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in _lines(store, prefix_uri, suffix))
+
+
+def _lines(store: ObjectStore, prefix_uri: str, suffix: str) -> Iterator[str]:
     for uri in store.list(prefix_uri):
         if uri.endswith(suffix):
-            yield from (json.loads(line) for line in store.lines(uri))
+            yield from store.lines(uri)
 
 
-def _some(rows: list[int]) -> str:
+def _some(rows: Sequence[int]) -> str:
     named = ", ".join(str(row) for row in rows[:_NAMED])
     return f"row {named}" if len(rows) == 1 else f"{len(rows)} rows: {named}{', …' if len(rows) > _NAMED else ''}"
