@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready
 
-.PHONY: demo test test-slow setup local-up local-down format lint types clean
+.PHONY: demo test test-slow setup local-up local-down format lint types screenshots clean
 
 setup: .venv/.ready $(ENVS)
 
@@ -41,6 +41,9 @@ local-down: setup
 
 bench-%: setup
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
+
+screenshots: setup .envs/screenshots/.ready
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf .aws-sam .ratchet .mypy_cache .pytest_cache .ruff_cache .hypothesis

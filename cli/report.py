@@ -1,5 +1,6 @@
 """`ratchet report`: the run's page, brought here and opened."""
 
+import time
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from ratchet.domain.errors import ObjectMissingError
 from ratchet.domain.identity import report_uri
 from ratchet.domain.ledger import RunRecord
 
+_PATIENCE_SECONDS = 15
 _FOLDER = REPOSITORY / ".ratchet/reports"
 
 
@@ -45,19 +47,36 @@ def report(
     opened = not no_open and webbrowser.open(path.as_uri())
     console.print(f"{'Opened' if opened else 'The report is at'} {path}", soft_wrap=True)
     console.print(f"[dim]from {uri}[/]", soft_wrap=True)
+    if record.outcome is not None and not _tells(path.read_bytes(), record):
+        console.print("[yellow]It was written before the run ended.[/] [dim]--write has it written anew.[/]")
 
 
 def fetch(stack: Stack, record: RunRecord, path: Path) -> str:
-    """Writes the page to a file; its address in S3."""
+    """Writes the page to a file; its address in S3. A run that just ended has its page written anew: worth a wait."""
     uri = report_uri(stack.outputs.artifacts_bucket_name, record.pipeline, record.run_id)
-    try:
-        page = stack.store.read(uri)
-    except ObjectMissingError as error:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (page := _page(stack, uri)) is None or not _tells(page, record):
+        if record.outcome is None or time.monotonic() > deadline:
+            break
+        time.sleep(stack.poll_seconds)
+    if page is None:
         raise CommandError(
             f"{record.run_id} has no report at {uri}. It is written once the run is decided, and again a moment after "
             "it ended; a run that found nothing to do gets none. "
             f"`ratchet report {record.run_id} --write` writes it now."
-        ) from error
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(page)
     return uri
+
+
+def _page(stack: Stack, uri: str) -> bytes | None:
+    try:
+        return stack.store.read(uri)
+    except ObjectMissingError:
+        return None
+
+
+def _tells(page: bytes, record: RunRecord) -> bool:
+    """Whether the page knows how the run ended."""
+    return f'data-outcome="{record.outcome}"'.encode() in page

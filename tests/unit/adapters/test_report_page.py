@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.adapters.report.page import page_of
-from ratchet.adapters.report.text import dollars, moment, number, percent, seconds, short, signed
+from ratchet.adapters.report.text import dollars, moment, number, percent, score, seconds, short, signed
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.report import BrokenTotal, Report, Scores
@@ -270,6 +270,9 @@ def test_odd_holdouts_can_be_drawn(deployed: Report, actual: list[float]) -> Non
         (number(7), "7"),
         (number(None), "\N{EN DASH}"),
         (number(0.0000123), "1.23e-05"),
+        (score(0.9), "0.9000"),
+        (score(1234.5), "1,234"),
+        (score(None), "\N{EN DASH}"),
         (signed(-3.25), "\N{MINUS SIGN}3.25"),
         (signed(3.25), "+3.25"),
         (percent(0.1234), "12.3 %"),

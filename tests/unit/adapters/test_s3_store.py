@@ -33,6 +33,15 @@ def test_a_document_comes_back_as_it_was_and_canonical(store: ObjectStore) -> No
     assert store.read_json(URI) == {"a": "ü", "b": [1, 2.5, None]}
 
 
+def test_a_page_is_stored_as_one(aws: None) -> None:
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    page = "<!doctype html><title>ü</title>".encode()
+    S3Store().write_page(URI, page)
+    head = client.get_object(Bucket=BUCKET, Key=URI.partition(f"{BUCKET}/")[2])
+    assert (head["Body"].read(), head["ContentType"]) == (page, "text/html; charset=utf-8")
+
+
 def test_lines_come_without_their_ends_and_empty_ones_are_left_out(store: ObjectStore, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes('{"a": "ü"}\n\n{"a": 2}\n'.encode() + b"x" * 100_000)

@@ -1,5 +1,6 @@
-"""Training jobs that ended while nobody looked."""
+"""Jobs that ended while nobody looked."""
 
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -8,6 +9,7 @@ from botocore.stub import Stubber
 
 from ratchet.adapters.sagemaker_jobs import SageMakerJobs
 from ratchet.domain.errors import DependencyBusyError
+from ratchet.domain.ports import ScoringJob
 from ratchet.domain.selection import validation_score
 from tests.unit import samples
 
@@ -25,6 +27,17 @@ JOB: dict[str, Any] = {
     "CreationTime": samples.NOW,
     "FinalMetricDataList": [{"MetricName": "validation_score", "Value": 0.5, "Timestamp": samples.NOW}],
     "BillableTimeInSeconds": 61,
+}
+
+
+SCORING: dict[str, Any] = {
+    "TransformJobName": NAME,
+    "TransformJobArn": f"arn:aws:sagemaker:eu-west-1:123456789012:transform-job/{NAME}",
+    "TransformJobStatus": "Completed",
+    "ModelName": "m",
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://artifacts/holdout/"}}},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    "CreationTime": samples.NOW,
 }
 
 
@@ -64,3 +77,23 @@ def test_throttling_is_the_worlds(stubbed: tuple[SageMakerJobs, Stubber]) -> Non
     stubber.add_client_error("describe_training_job", "ThrottlingException", "slow down")
     with stubber, pytest.raises(DependencyBusyError):
         jobs.completed(NAME)
+
+
+def test_a_scoring_job_says_what_it_is_billed_by(stubbed: tuple[SageMakerJobs, Stubber]) -> None:
+    jobs, stubber = stubbed
+    times = {"TransformStartTime": samples.NOW, "TransformEndTime": samples.NOW + timedelta(seconds=75)}
+    stubber.add_response("describe_transform_job", {**SCORING, **times}, {"TransformJobName": NAME})
+    with stubber:
+        assert jobs.scoring(NAME) == ScoringJob(75, "ml.m5.large")
+
+
+def test_a_scoring_job_that_never_began_costs_nothing(stubbed: tuple[SageMakerJobs, Stubber]) -> None:
+    jobs, stubber = stubbed
+    stubber.add_response("describe_transform_job", SCORING)
+    stubber.add_client_error("describe_transform_job", "ValidationException", "Could not find requested job.")
+    stubber.add_client_error("describe_transform_job", "ThrottlingException", "Rate exceeded")
+    with stubber:
+        assert jobs.scoring(NAME) is None
+        assert jobs.scoring(NAME) is None
+        with pytest.raises(DependencyBusyError):
+            jobs.scoring(NAME)

@@ -78,7 +78,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS, pretty=_pretty, by_column=_by_column, sentence=_sentence)
+    environment.filters.update(FILTERS, pretty=_pretty, by_column=_by_column)
     environment.globals.update(
         names=_NAMES,
         rules=_RULES,
@@ -146,8 +146,3 @@ def _shade(count: int, of: int) -> int:
 
 def _pretty(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-def _sentence(text: str) -> str:
-    """The gate's clause as a sentence of its own."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

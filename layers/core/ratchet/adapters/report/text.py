@@ -19,6 +19,11 @@ def number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def score(value: float | None) -> str:
+    """A metric's value: four decimals where it may be a share, so that two of them compare at a glance."""
+    return NOTHING if value is None else f"{value:.4f}" if abs(value) < 10 else number(value)
+
+
 def signed(value: float | None) -> str:
     """A number with its sign."""
     return NOTHING if value is None else f"{'+' if value > 0 else ''}{number(value)}".replace("-", "\N{MINUS SIGN}")
@@ -57,6 +62,7 @@ def short(identity: str | None) -> str:
 
 FILTERS: dict[str, Callable[[Any], str]] = {
     "number": number,
+    "score": score,
     "signed": signed,
     "percent": percent,
     "seconds": seconds,
