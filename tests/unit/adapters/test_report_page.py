@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.adapters.report.page import page_of
-from ratchet.adapters.report.text import dollars, moment, number, percent, score, seconds, short, signed
+from ratchet.adapters.report.text import dollars, file, moment, number, percent, score, seconds, short, signed
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.report import BrokenTotal, Report, Scores
@@ -283,6 +283,7 @@ def test_odd_holdouts_can_be_drawn(deployed: Report, actual: list[float]) -> Non
         (dollars(None), "\N{EN DASH}"),
         (moment(samples.NOW), "2026-03-01 12:00 UTC"),
         (short("a" * 64), "a" * 12),
+        (file("incoming/traffic/2017/may.csv"), "2017/may.csv"),
     ],
 )
 def test_how_figures_are_written(written: str, meant: str) -> None:

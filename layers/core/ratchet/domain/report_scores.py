@@ -4,6 +4,7 @@ In plain Python, so that the report's function does not need the gate's numpy. O
 every figure is bounded, whatever the number of rows.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,11 +143,19 @@ def _histogram(values: Sequence[float]) -> Iterator[Bin]:
     """Equal bins around zero; the few outermost values fall into the first and the last."""
     ordered = sorted(values)
     cut = int(len(ordered) * TRIMMED)
-    reach = max(abs(ordered[cut]), abs(ordered[-1 - cut])) or 1.0
+    reach = _round_up(max(abs(ordered[cut]), abs(ordered[-1 - cut]))) or 1.0
     width = 2 * reach / BINS
     counts = Counter(min(BINS - 1, max(0, int((value + reach) / width))) for value in ordered)
     for number in range(BINS):
         yield Bin(number * width - reach, (number + 1) * width - reach, counts[number])
+
+
+def _round_up(value: float) -> float:
+    """To two digits: an axis ends at a round number."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit
 
 
 def _classification(scored: Scored) -> Classification:

@@ -28,7 +28,7 @@ class Figure(NamedTuple):
     wide: Markup
 
 
-def course(title: str, drawn: Course) -> Figure:
+def course(title: str, drawn: Course, *, from_zero: bool = False) -> Figure:
     """Lines over time."""
 
     def draw(size: tuple[int, int]) -> Markup:
@@ -40,6 +40,7 @@ def course(title: str, drawn: Course) -> Figure:
             x_labels=marks,
             x_value_formatter=_time_format(max(times) - min(times)),
             value_formatter=number,
+            include_x_axis=from_zero,
         )
         for points in drawn.lines.values():
             chart.add("", [(time, value) for time, value in points])

@@ -106,7 +106,7 @@ def _figures(report: Report) -> dict[str, charts.Figure]:
         return {}
     found: dict[str, charts.Figure] = {}
     if scores.errors is not None:
-        found["errors"] = charts.course("Error over time", scores.errors)
+        found["errors"] = charts.course("Error over time", scores.errors, from_zero=True)
     match scores.detail:
         case Regression() as detail:
             if detail.recent is not None:

@@ -60,6 +60,11 @@ def short(identity: str | None) -> str:
     return (identity or NOTHING)[:_SHORT]
 
 
+def file(key: str) -> str:
+    """An upload's key below `incoming/<pipeline>/`."""
+    return key.split("/", 2)[-1]
+
+
 FILTERS: dict[str, Callable[[Any], str]] = {
     "number": number,
     "score": score,
@@ -69,4 +74,5 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "dollars": dollars,
     "moment": moment,
     "short": short,
+    "file": file,
 }
