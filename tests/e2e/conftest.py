@@ -58,7 +58,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         cloud.up()
         building.result()
     yield cloud
-    cloud.down()
+    cloud.down(timeout=120)
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,22 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cli import samples
+from cli.errors import CommandError
+from cli.history import timeline
 from cli.run import start_run
 from cli.stack import Stack
 from cli.upload import await_verdict, put
+from local.cloud.chaos import Chaos, disturbed
+from local.cloud.process import Cloud
 from ratchet.contracts.run import RunOutcome
 from tests.e2e.conftest import VERDICT_TIMEOUT, Pipeline, errors_of, received
+from tests.e2e.once import Tiny, await_state, files, later, reconcile, until
 
 
 @contextmanager
@@ -106,3 +114,48 @@ def failures(stack: Stack, execution_arn: str, timeout: float = 30) -> list[str]
         assert time.monotonic() < deadline, "the execution met no error"
         time.sleep(stack.poll_seconds)
     return found
+
+
+@pytest.fixture
+def tiny(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Tiny:
+    """A pipeline of that name with one upload on its way, whose failed work is tried again at once."""
+    tiny = Tiny(request.param, stack, tmp_path)
+    tiny.apply("retrain.retry_after=[1s]")
+    return tiny
+
+
+@pytest.mark.parametrize("tiny", ["unasked"], indirect=True)
+def test_select_candidate_may_not_ask_and_close_run_may_not_plan(tiny: Tiny, stack: Stack) -> None:
+    with (
+        without(stack, "SelectCandidateFunctionRole", "sagemaker:DescribeTrainingJob"),
+        without(stack, "CloseRunFunctionRole", "scheduler:CreateSchedule"),
+    ):
+        tiny.put(files([1]))
+        failed = tiny.await_end(1)
+        until(lambda: timeline(stack.executions, failed.execution_arn).ended)
+    assert failed.outcome is RunOutcome.FAILED
+    assert failed.error
+    assert "sagemaker:DescribeTrainingJob" in failed.error.cause
+    assert failed.retry_at, "the run is closed all the same, and the ledger knows when its work is due again"
+    schedules = stack.scheduler.list_schedules(GroupName=stack.outputs.schedule_group_name, NamePrefix="unasked")
+    assert schedules["Schedules"] == []
+    assert later(stack)(tiny.name).started == ("unasked-g2",)
+    assert tiny.await_end(2).outcome is RunOutcome.DEPLOYED
+    assert tiny.jobs().training == ["Completed"], "what was trained was adopted"
+
+
+@pytest.mark.parametrize("tiny", ["unstopped"], indirect=True)
+def test_reconcile_may_not_look_for_what_a_dead_run_left(tiny: Tiny, stack: Stack, cloud: Cloud) -> None:
+    tiny.put(files([1]))
+    run = tiny.await_run(1)
+    await_state(stack, run.execution_arn, "Train Candidates")
+    with (
+        without(stack, "ReconcileFunctionRole", "sagemaker:ListTrainingJobs"),
+        disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))),
+    ):
+        stack.executions.stop_execution(executionArn=run.execution_arn)
+        with pytest.raises(CommandError, match="sagemaker:ListTrainingJobs"):
+            reconcile(stack)
+        assert stack.pipeline(tiny.name).owner == run.execution_arn, "it is not free while its jobs may be at work"
+    until(lambda: "unstopped-g1" in reconcile(stack).get("closed", ()) or None)
+    assert tiny.await_end(2).outcome is RunOutcome.DEPLOYED
