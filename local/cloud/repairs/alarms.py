@@ -7,6 +7,7 @@ those with shorter periods every ten such seconds.
 import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -21,6 +22,7 @@ _TICK_SECONDS = 10
 _TICKS_A_MINUTE = 6
 _SHORTEST_TICK = 0.05
 _MINUTE = 60
+_SHORT_PERIODS = (10, 20, 30)
 
 
 def apply(settings: CloudSettings) -> None:
@@ -33,13 +35,16 @@ def apply(settings: CloudSettings) -> None:
         _announce,
     )
     replace(cloudwatch, "_evaluate_alarm", "(alarm)", lambda _: _with(alarms), ("in _metrics.items():",))
+    replace(cloudwatch, "_put_metric_alarm", "(params, cbor_data, is_cbor, is_json=False)", _checked)
     expect_all(
         cloudwatch,
         {
+            "_error": "(code, message, status, use_json=False, use_cbor=False)",
             "_calc_stats": "(points)",
             "_dims_key": "(dims: dict) -> str",
             "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
             "_evaluate_parent_alarms": "(child, seen=frozenset())",
+            "_p": "(params, key, default='')",
             "_stat_value": "(stats, stat_name, points=None)",
         },
     )
@@ -123,11 +128,13 @@ class _Alarms:
 def _series(metric: dict[str, Any], statistic: str, periods: int, seconds: float) -> alarm_math.Series:
     dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(metric.get("Dimensions") or []))
     points = list(cloudwatch._metrics.get((metric.get("Namespace"), metric.get("MetricName"), dimensions)) or [])
-    now = time.time()
+    now, unit = time.time(), metric.get("Unit")
+    oldest = now - periods * seconds
+    recent = [point for point in points if point["Timestamp"] > oldest and unit in (None, "", point["Unit"])]
     values: list[float | None] = []
     for index in range(periods):
         newest = now - index * seconds
-        inside = [point for point in points if newest - seconds < point["Timestamp"] <= newest]
+        inside = [point for point in recent if newest - seconds < point["Timestamp"] <= newest]
         values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
     return values
 
@@ -137,6 +144,30 @@ def _with(alarms: _Alarms) -> Function:
         alarms.evaluate(alarm)
 
     return evaluate
+
+
+def _checked(original: Function) -> Function:
+    def put(params: dict[str, Any], data: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Any:
+        given = data if is_cbor or is_json else {name: cloudwatch._p(params, name) for name in params}
+        if problem := _problem(given):
+            return cloudwatch._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
+        return original(params, data, is_cbor, is_json)
+
+    return put
+
+
+def _problem(alarm: Mapping[str, Any]) -> str:
+    """What CloudWatch refuses and MiniStack takes, or drops without a word."""
+    if any(name.partition(".")[0] in ("Metrics", "ThresholdMetricId") for name in alarm):
+        return "Alarms on metric math are taken from stacks only here."
+    if ("Statistic" in alarm) == ("ExtendedStatistic" in alarm):
+        return "Exactly one of Statistic and ExtendedStatistic must be specified."
+    period, periods = int(alarm.get("Period", 0)), int(alarm.get("EvaluationPeriods", 0))
+    if period not in _SHORT_PERIODS and (period <= 0 or period % _MINUTE):
+        return f"Period must be 10, 20, 30 or a multiple of 60, not {period}."
+    if int(alarm.get("DatapointsToAlarm") or 0) > periods:
+        return f"DatapointsToAlarm must not be larger than EvaluationPeriods ({periods})."
+    return ""
 
 
 def _announce(original: Function) -> Function:

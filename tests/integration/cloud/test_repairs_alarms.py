@@ -124,6 +124,30 @@ def test_an_alarm_on_a_percentile(account: Account) -> None:
     assert alarm_state(cloudwatch, "slow") == "ALARM"
 
 
+def test_an_alarm_with_a_unit_sees_no_other(account: Account) -> None:
+    cloudwatch = put_alarm(account, "duration", Unit="Milliseconds")
+
+    put_metric(cloudwatch, "duration", 1, Unit="Microseconds")
+    assert alarm_state(cloudwatch, "duration") == "INSUFFICIENT_DATA"
+
+    put_metric(cloudwatch, "duration", 1, Unit="Milliseconds")
+    assert alarm_state(cloudwatch, "duration") == "ALARM"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"Period": 45}, "Period must be 10, 20, 30 or a multiple of 60, not 45"),
+        ({"DatapointsToAlarm": 2}, r"DatapointsToAlarm must not be larger than EvaluationPeriods \(1\)"),
+        ({"Statistic": "Sum", "ExtendedStatistic": "p99"}, "Exactly one of"),
+        ({"Metrics": [{"Id": "e", "Expression": "m1 / m2"}]}, "from stacks only here"),
+    ],
+)
+def test_alarms_that_cannot_be(account: Account, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ClientError, match=words):
+        put_alarm(account, "impossible", **settings)
+
+
 def test_time_alone_changes_an_alarm(account: Account) -> None:
     queue = listen(account)
     topic_queue, topic_queue_arn = account.open_queue("sns.amazonaws.com")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.model import ListShape, Shape, StructureShape
+
 from local.host import Scope
 from local.sagemaker import SageMakerEngine
 from tests.integration.sagemaker.fakes import FakeHost, until
@@ -111,6 +113,18 @@ def instances(model: str, count: int = 2, name: str = "AllTraffic", **fields: An
         "InitialInstanceCount": count,
         **fields,
     }
+
+
+def strangers(shape: Shape, value: Any) -> list[str]:
+    """Fields of an answer, at any depth, that the service's model does not know."""
+    if isinstance(shape, StructureShape):
+        known = shape.members
+        return [name for name in value if name not in known] + [
+            name for field, item in value.items() if field in known for name in strangers(known[field], item)
+        ]
+    if isinstance(shape, ListShape):
+        return [name for item in value for name in strangers(shape.member, item)]
+    return []
 
 
 class Cloud:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from local.sagemaker import SageMakerEngine, SageMakerError
-from tests.integration.sagemaker.cloud import INFERENCE, PYTHON, ROLE, Cloud, instances, variant
+from local.sagemaker.api import SAGEMAKER
+from tests.integration.sagemaker.cloud import INFERENCE, PYTHON, ROLE, Cloud, instances, strangers, variant
 from tests.integration.sagemaker.fakes import FakeHost, until
 
 KIND = "SageMaker Endpoint State Change"
@@ -122,6 +123,7 @@ def test_while_a_canary_bakes(cloud: Cloud) -> None:
     (shown,) = pending["ProductionVariants"]
     assert (shown["CurrentInstanceCount"], shown["DesiredInstanceCount"]) == (1, 4)
     assert shown["VariantStatus"][0]["Status"] == "Baking"
+    assert strangers(SAGEMAKER.model.shape_for("DescribeEndpointOutput"), endpoint) == []
     answers = Counter(cloud.predict(0) for _ in range(200))
     assert answers == {1.0: 150, 2.0: 50}
     with pytest.raises(SageMakerError, match="in-progress endpoint"):
@@ -197,6 +199,15 @@ def test_linear_steps(cloud: Cloud) -> None:
         "Activating traffic on linear capacity of 3 instance(s).",
         "Activating traffic on full capacity of 3 instance(s).",
     ]
+
+
+def test_the_first_of_linear_steps_gets_its_share(cloud: Cloud) -> None:
+    cloud.host.alarms["errors"] = "OK"
+    deploy(cloud, blue_green("LINEAR", HOUR, LinearStepSize=34, alarms="errors"), count=3)
+    baking(cloud)
+    assert Counter(cloud.predict(0) for _ in range(100)) == {1.0: 66, 2.0: 34}
+    cloud.host.alarms["errors"] = "ALARM"
+    cloud.settled()
 
 
 def test_a_new_fleet_that_does_not_start_gets_no_traffic(cloud: Cloud) -> None:

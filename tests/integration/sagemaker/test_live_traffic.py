@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from local.sagemaker import SageMakerError
-from tests.integration.sagemaker.cloud import INFERENCE, SCOPE, Cloud, instances, variant
+from local.sagemaker.api import SAGEMAKER
+from tests.integration.sagemaker.cloud import INFERENCE, SCOPE, Cloud, instances, strangers, variant
 from tests.integration.sagemaker.fakes import until
 
 KIND = "SageMaker Endpoint State Change"
@@ -63,6 +64,9 @@ def test_a_shadow_gets_a_copy_and_its_answer_reaches_nobody(cloud: Cloud) -> Non
     assert invocations(cloud, "AllTraffic") == 20
     endpoint = cloud.call("DescribeEndpoint", EndpointName="live")
     assert [shown["VariantName"] for shown in endpoint["ShadowProductionVariants"]] == ["Shadow"]
+    config = cloud.call("DescribeEndpointConfig", EndpointConfigName="one")
+    for name, answer in (("DescribeEndpointOutput", endpoint), ("DescribeEndpointConfigOutput", config)):
+        assert strangers(SAGEMAKER.model.shape_for(name), answer) == []
     with pytest.raises(SageMakerError, match="Variant Shadow not found"):
         cloud.predict(0, **{"X-Amzn-SageMaker-Target-Variant": "Shadow"})
 
