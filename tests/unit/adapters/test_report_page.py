@@ -167,7 +167,7 @@ def called(report: Report, text: str) -> Report:
         written_at=report.written_at,
         definition=report.definition,
         decision=decision,
-        scores=Scores(report.scores.errors, slices, report.scores.detail),
+        scores=replace(report.scores, slices=slices),
         importance=((text, 1.0),),
         quality=report.quality.__class__(text, (upload,), (BrokenTotal(text, text, text, 1, 1),)),
         lineage=report.lineage.model_copy(

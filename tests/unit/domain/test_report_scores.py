@@ -8,7 +8,7 @@ import pytest
 
 from ratchet.domain.definition import Definition
 from ratchet.domain.report import Classification, Regression, Scores
-from ratchet.domain.report_scores import BINS, MAX_CLASSES, MAX_POINTS, MAX_TIMES, OTHER, Scored, scores_of
+from ratchet.domain.report_scores import BINS, MAX_CLASSES, MAX_POINTS, MAX_TIMES, OTHER, Scored, sampled, scores_of
 from ratchet.domain.scores import HoldoutRow
 from tests.unit import samples
 
@@ -87,11 +87,18 @@ def test_however_long_the_holdout_a_line_stays_drawable(days: int, period: str) 
 
 def test_the_scatter_is_a_bounded_sample_and_the_figures_are_of_all_rows() -> None:
     actual = [float(number % 100) for number in range(10_001)]
-    detail = regression(scores_of(timed(), Scored(hours(actual), said([value + 1 for value in actual]), None)))
-    assert len(detail.pairs) <= MAX_POINTS
-    assert len(detail.pairs) > MAX_POINTS / 2
+    scores = scores_of(timed(), Scored(hours(actual), said([value + 1 for value in actual]), None))
+    detail = regression(scores)
+    assert MAX_POINTS / 2 < len(detail.pairs) < MAX_POINTS * 1.2
     assert all(predicted == truth + 1 for truth, predicted in detail.pairs)
-    assert (detail.rows, detail.bias, detail.mean_error) == (10_001, 1.0, 1.0)
+    assert (scores.rows, scores.used, detail.bias, detail.mean_error) == (10_001, 10_001, 1.0, 1.0)
+
+
+def test_a_sample_is_not_always_the_same_hour() -> None:
+    taken = [row for row in range(24 * 400) if sampled(row, 24)]
+    assert len(taken) == pytest.approx(400, rel=0.2)
+    assert len({row % 24 for row in taken}) == 24
+    assert all(sampled(row, 1) for row in range(100))
 
 
 def test_every_residual_falls_into_a_bin_even_the_wildest() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from ratchet.contracts.report import WriteReportRequest
 from ratchet.contracts.run import RunOutcome, TaskError
+from ratchet.domain import reporting
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError
 from ratchet.domain.identity import report_uri
 from ratchet.domain.ledger import RunRecord
@@ -42,6 +43,18 @@ def test_the_page_stands_under_the_run_and_is_written_over(world: World) -> None
     assert len(world.store.read(first.report_uri)) == first.size
     world.close(run, RunOutcome.REFUSED)
     assert b"Refused" in world.store.read(world.write_report(request).report_uri)
+
+
+def test_a_very_large_holdout_is_shown_by_a_sample(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "MAX_ROWS", 200)
+    world.deployed()
+    world.accept()
+    world.judged()
+    found = report(world, "traffic-g2")
+    assert found.scores is not None
+    assert found.scores.rows == 28 * 24
+    assert 100 < found.scores.used < 300
+    assert f"{found.scores.used} of 672 rows" in world.write_report.page_of(found)
 
 
 def test_half_a_character_in_a_file_does_not_stop_the_page(world: World) -> None:

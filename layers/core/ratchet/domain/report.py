@@ -51,9 +51,8 @@ class Bin:
 
 @dataclass(frozen=True)
 class Regression:
-    """How predicted numbers stand to actual ones; `pairs` are a sample of at most MAX_POINTS rows."""
+    """How predicted numbers stand to actual ones; `pairs` are a sample of about MAX_POINTS rows."""
 
-    rows: int
     recent: Course | None  # actual and predicted values, newest part of the holdout; None without a timestamp
     pairs: tuple[tuple[float, float], ...]  # (actual, predicted) of the candidate
     residuals: tuple[Bin, ...]  # predicted - actual, of the candidate
@@ -84,7 +83,6 @@ class Trust:
 class Classification:
     """How predicted classes stand to actual ones."""
 
-    rows: int
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]  # actual class -> predicted class -> rows, in the order of `classes`
     calibration: tuple[Trust, ...]  # empty when the model states no probabilities
@@ -94,6 +92,8 @@ class Classification:
 class Scores:
     """What the holdout shows of candidate, champion and naive forecast."""
 
+    rows: int  # of the holdout
+    used: int  # of them; fewer when the figures are of a sample
     errors: Course | None  # None without a timestamp
     slices: tuple[SliceError, ...]
     detail: Regression | Classification

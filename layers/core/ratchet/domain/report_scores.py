@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 from ratchet.domain.definition import Definition
 from ratchet.domain.report import Bin, Classification, ClassScore, Course, Regression, Scores, SliceError, Trust
 from ratchet.domain.scores import HoldoutRow, label
 
-MAX_POINTS = 800  # of the scatter
+MAX_ROWS = 200_000  # of a holdout, above which its figures are of a sample
+MAX_POINTS = 800  # of the scatter, about
 MAX_TIMES = 400  # of a line
 RECENT = timedelta(days=14)
 BINS = 25
@@ -38,6 +40,7 @@ class Scored:
     rows: Sequence[HoldoutRow]
     candidate: Sequence[Answer]
     champion: Sequence[Answer] | None
+    of: int | None = None  # rows of the whole holdout, when these are a sample
 
     def losses(self, loss: Callable[[Any, Any], float]) -> dict[str, list[float | None]]:
         """Each model's loss of each row; the naive forecast's is None where there is none."""
@@ -57,10 +60,17 @@ def scores_of(definition: Definition, scored: Scored) -> Scores:
     regression = definition.data.task == "regression"
     losses = scored.losses(_distance if regression else _wrong)
     return Scores(
+        rows=len(scored.rows) if scored.of is None else scored.of,
+        used=len(scored.rows),
         errors=_errors(scored.rows, losses),
         slices=tuple(_slices(definition, scored, losses)),
         detail=_regression(scored) if regression else _classification(scored),
     )
+
+
+def sampled(row: int, one_of: int) -> bool:
+    """Whether a row is in the sample; by its hash, since every n-th row of a series may always be the same hour."""
+    return one_of == 1 or crc32(str(row).encode()) % one_of == 0
 
 
 def _distance(actual: Any, predicted: Any) -> float:
@@ -115,11 +125,14 @@ def _regression(scored: Scored) -> Regression:
     actual = [float(row.actual) for row in scored.rows]
     predicted = [float(answer["prediction"]) for answer in scored.candidate]
     residuals = [guess - truth for truth, guess in zip(actual, predicted, strict=True)]
-    step = -(-len(actual) // MAX_POINTS)
+    one_of = -(-len(actual) // MAX_POINTS)
     return Regression(
-        rows=len(actual),
         recent=_recent(scored.rows, actual, predicted),
-        pairs=tuple(zip(actual[::step], predicted[::step], strict=True)),
+        pairs=tuple(
+            (truth, guess)
+            for row, truth, guess in zip(scored.rows, actual, predicted, strict=True)
+            if sampled(row.row, one_of)
+        ),
         residuals=tuple(_histogram(residuals)),
         bias=sum(residuals) / len(residuals),
         mean_error=sum(map(abs, residuals)) / len(residuals),
@@ -170,7 +183,6 @@ def _classification(scored: Scored) -> Classification:
         names = [*names, OTHER]
     confusion = tuple(tuple(merged[truth, guess] for guess in names) for truth in names)
     return Classification(
-        rows=len(actual),
         classes=tuple(_class_score(name, number, confusion) for number, name in enumerate(names)),
         confusion=confusion,
         calibration=tuple(_calibration(scored)),

@@ -18,9 +18,9 @@ from ratchet.domain.ports import Clock, ObjectStore, ScoringJobs
 from ratchet.domain.prices import instance_dollars
 from ratchet.domain.report import Report, Scores, ScoringUse
 from ratchet.domain.report_quality import quality_of
-from ratchet.domain.report_scores import Scored, scores_of
+from ratchet.domain.report_scores import MAX_ROWS, Scored, sampled, scores_of
 from ratchet.domain.savings import steps_of
-from ratchet.domain.scores import holdout_rows, predictions
+from ratchet.domain.scores import holdout_size, holdout_stream, predictions
 
 IMPORTANCE_FILE = "feature_importance.json"  # as the training script calls it
 _MODEL_FILE, _OUTPUT_FILE = "model.tar.gz", "output.tar.gz"  # as SageMaker calls what a training job leaves
@@ -83,13 +83,15 @@ class WriteReport:
         selection = record.selection
         if selection is None or record.evaluation is None or definition is None:
             return None
-        rows = holdout_rows(self.store, selection.holdout_uri)
+        size = holdout_size(self.store, selection.holdout_uri)
+        one_of = -(-size // MAX_ROWS)
+        rows = [row for row in holdout_stream(self.store, selection.holdout_uri) if sampled(row.row, one_of)]
         answers = {
             model.role: [by_row[row.row] for row in rows]
             for model in selection.models_to_score
             for by_row in (predictions(self.store, model.output_uri, (row.row for row in rows)),)
         }
-        return scores_of(definition, Scored(rows, answers["candidate"], answers.get("champion")))
+        return scores_of(definition, Scored(rows, answers["candidate"], answers.get("champion"), of=size))
 
     def _importance(self, record: RunRecord) -> tuple[tuple[str, float], ...]:
         """Each feature's share of all gain. A training script of somebody's own may leave none."""
