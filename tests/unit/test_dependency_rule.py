@@ -106,6 +106,17 @@ def test_numpy_is_the_gates_alone() -> None:
     assert users == {"gate", "metrics", "evaluation"}
 
 
+def test_drawing_is_the_reports_alone() -> None:
+    """Only write_report's package brings pygal and Jinja."""
+    drawing = {"pygal", "jinja2", "markupsafe"}
+    users = {module_of(path) for path in core_files() if drawing & {m.partition(".")[0] for m in imports(path)}}
+    assert users == {"ratchet.adapters.report.charts", "ratchet.adapters.report.page"}
+    readers = {
+        path.parent.name for path in HANDLERS if any(within(m, ("ratchet.adapters.report",)) for m in imports(path))
+    }
+    assert readers == {"write_report"}
+
+
 def test_only_settings_reads_the_environment() -> None:
     for path in [*core_files(), *HANDLERS]:
         if path.name != "settings.py":

@@ -205,6 +205,24 @@ def test_a_drawing_over_time_has_its_numbers_in_a_table(deployed: Report) -> Non
     assert all(cell.get("scope") for cell in page.all("th"))
 
 
+@pytest.mark.parametrize(
+    ("deploy", "said"),
+    [
+        ({"mode": "serverless"}, "Serving is serverless, 2,048 MB: billed by what is asked of it."),
+        ({"mode": "instance", "instances": 2}, "Serving takes 2 ml.m5.large, $0.2300 an hour."),
+        ({"mode": "instance", "instance_type": "ml.q9.large"}, "at a price the list lacks"),
+    ],
+)
+def test_the_page_says_what_serving_costs_from_now_on(deployed: Report, deploy: dict[str, Any], said: str) -> None:
+    world = World()
+    world.apply(deploy=deploy)
+    world.accept()
+    world.deployed()
+    record = world.ledger.run("traffic", "traffic-g1")
+    assert record is not None
+    assert said in page_of(world.write_report.report(record))
+
+
 def test_narrow_screens_get_drawings_of_their_own(deployed: Report) -> None:
     html = page_of(deployed)
     assert html.count('class="narrow"') == html.count('class="wide"') == 2

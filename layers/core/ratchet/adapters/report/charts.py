@@ -18,7 +18,6 @@ HALF = (440, 310)
 
 _LABELS = 6  # along an axis
 _KEPT_OUT = ("script", "style", "desc")  # what a page without script has no use for
-_ROLES = {"actual": "actual", "candidate": "candidate", "champion": "champion", "naive": "naive"}
 
 
 class Figure(NamedTuple):
@@ -125,7 +124,7 @@ def _svg(chart: Any, title: str, roles: Sequence[str]) -> Markup:
         for node in root.iter():
             classes = node.get("class", "").split()
             if f"serie-{series}" in classes:
-                node.set("class", " ".join([*classes, f"of-{_ROLES.get(role, role)}"]))
+                node.set("class", " ".join([*classes, f"of-{role}"]))
     for name in ("id", "xmlns"):
         root.attrib.pop(name, None)
     root.set("role", "img")

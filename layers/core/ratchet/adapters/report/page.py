@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ratchet.adapters.report import charts
-from ratchet.adapters.report.text import FILTERS, number, percent
+from ratchet.adapters.report.text import FILTERS, dollars, number, percent
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain import prices
 from ratchet.domain.announcements import failed_state, sentence_of
@@ -65,6 +65,7 @@ def page_of(report: Report) -> str:
         worst_slice=max((held.candidate for held in slices), default=0.0) or 1.0,
         saved=saved(report.steps),
         spent=_spent(report),
+        serving=_serving(report),
     )
     return page
 
@@ -131,8 +132,20 @@ def _spent(report: Report) -> tuple[float, float | None]:
     """Job seconds and dollars of this run's own jobs; no sum of dollars where one is unknown."""
     jobs = [(step.seconds, step.dollars) for step in report.steps if not step.reused]
     jobs += [(job.seconds, job.dollars) for job in report.scoring]
-    known = [dollars for _, dollars in jobs if dollars is not None]
+    known = [cost for _, cost in jobs if cost is not None]
     return sum(seconds or 0 for seconds, _ in jobs), sum(known) if len(known) == len(jobs) else None
+
+
+def _serving(report: Report) -> str | None:
+    """What the deployed model costs from now on."""
+    if report.definition is None or report.record.deployment is None:
+        return None
+    deploy = report.definition.deploy
+    if deploy.mode == "serverless":
+        return f"Serving is serverless, {deploy.memory_mb:,} MB: billed by what is asked of it."
+    hourly = prices.instance_dollars(deploy.instance_type, 3600)
+    cost = "at a price the list lacks" if hourly is None else f"{dollars(hourly * deploy.instances)} an hour"
+    return f"Serving takes {deploy.instances} {deploy.instance_type}, {cost}."
 
 
 def _by_column(slices: Iterable[SliceError]) -> Iterator[tuple[str, list[SliceError]]]:
