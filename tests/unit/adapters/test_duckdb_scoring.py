@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from ratchet.adapters.duckdb_scoring import DuckDbScorer
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import FileUnscorableError
 
 CONTRACT: dict[str, Any] = {

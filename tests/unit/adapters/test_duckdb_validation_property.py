@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.adapters.duckdb_validation import DuckDbValidator
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.validation import Judgement
 
 CONTRACT = DataSection.model_validate(
@@ -23,6 +24,7 @@ CONTRACT = DataSection.model_validate(
     }
 )
 UPLOAD = "b" * 64
+RECEIVED = datetime(2017, 4, 1, tzinfo=UTC)
 VALIDATE = DuckDbValidator(memory_mb=512, threads=2)
 
 texts = st.text(
@@ -39,7 +41,7 @@ def judge(content: bytes) -> tuple[Judgement, list[tuple[object, ...]], list[tup
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "upload"
         file.write_bytes(content)
-        judgement = VALIDATE(file, CONTRACT, UPLOAD)
+        judgement = VALIDATE(file, CONTRACT, UPLOAD, RECEIVED)
         accepted = sorted(_rows(file.parent / "accepted.parquet"), key=itemgetter(4))
         return judgement, accepted, _rows(file.parent / "quarantine.parquet")
 

@@ -1,7 +1,7 @@
 """A request is held to what an upload is held to: the same rows, judged by DuckDB and by the API."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.patterns import full_match
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import RecordsInvalidError
 from ratchet.domain.records import check
 
@@ -69,7 +69,7 @@ def test_a_request_and_an_upload_are_judged_alike(rows: list[dict[str, Any]]) ->
     with TemporaryDirectory() as folder:
         file = Path(folder) / "upload"
         file.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows, {"at": "2017-03-31", "y": 1}]))
-        judgement = DuckDbValidator(threads=1)(file, DATA, "0" * 64)
+        judgement = DuckDbValidator(threads=1)(file, DATA, "0" * 64, datetime(2020, 1, 1, tzinfo=UTC))
     refused = [place for place, row in enumerate(rows) if not _is_taken(row)]
     assert len(refused) == judgement.bad_rows
     assert [bad.line - 1 for bad in judgement.examples] == refused[:20]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ratchet.domain.definition import DataSection, Definition, canonical, format_duration, json_schema, parse_duration
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.definition import Definition, canonical, json_schema
+from ratchet.domain.fields import format_duration, parse_duration
 from tests.unit import samples
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "pipeline.schema.json"
@@ -24,7 +26,7 @@ def data(columns: dict[str, Any] | None = None, **changes: Any) -> DataSection:
     ("columns", "says"),
     [
         pytest.param({"w": {"type": "string", "min": 1}}, "min and max need type number or integer", id="min of text"),
-        pytest.param({"y": {"type": "integer", "allowed": ["1"]}}, "need type string", id="allowed numbers"),
+        pytest.param({"y": {"type": "integer", "allowed": ["1"]}}, "without quotes", id="allowed numbers in quotes"),
         pytest.param({"y": {"type": "integer", "min": 5, "max": 1}}, "swap them", id="bounds the wrong way round"),
         pytest.param({"y": {"type": "number", "max": float("inf")}}, "finite number", id="an infinite bound"),
         pytest.param({"w": {"type": "string", "allowed": []}}, "at least 1 item", id="nothing allowed"),

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from local.cloud.chaos import Chaos
 from ratchet.contracts.ingest import ObjectCreatedEvent, StartRunRequest
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.ingest import JudgeUpload
 from ratchet.domain.validation import Judgement
 from tests.unit import samples
@@ -23,7 +24,7 @@ SETTLE = 3.0
 SEEDS = range(20)
 
 
-def accept_all(file: Path, data: DataSection, upload: str) -> Judgement:
+def accept_all(file: Path, data: DataSection, upload: str, received: datetime) -> Judgement:
     """A validator that finds every file good."""
     (file.parent / "accepted.parquet").write_bytes(file.read_bytes())
     return Judgement(rows=1)

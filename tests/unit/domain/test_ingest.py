@@ -1,7 +1,7 @@
 """From an object version to a verdict: each version ends in the ledger, and each content is judged once."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult
-from ratchet.domain.definition import CompiledDefinition, DataSection
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.errors import DefinitionInvalidError, ObjectMissingError
 from ratchet.domain.identity import verdict_id
 from ratchet.domain.ingest import NO_PIPELINE, JudgeUpload, pipeline_of
@@ -59,9 +60,9 @@ class World:
         (tmp_path / "read.parquet").write_bytes(self.store.read(uri))
         return duckdb.connect().execute(f"FROM '{tmp_path / 'read.parquet'}'").fetchall()
 
-    def _count(self, file: Path, data: DataSection, upload_id: str) -> Judgement:
+    def _count(self, file: Path, data: DataSection, upload_id: str, received: datetime) -> Judgement:
         self.validated.append(upload_id)
-        return self._validate(file, data, upload_id)
+        return self._validate(file, data, upload_id, received)
 
 
 @pytest.fixture
@@ -142,10 +143,10 @@ def test_of_two_attempts_at_once_one_verdict_counts(world: World) -> None:
 
     outcomes = []
 
-    def meanwhile(file: Path, data: DataSection, upload_id: str) -> Judgement:
+    def meanwhile(file: Path, data: DataSection, upload_id: str, received: datetime) -> Judgement:
         if not world.validated:
             outcomes.append(world.judge_upload(event).outcome)
-        return world._count(file, data, upload_id)
+        return world._count(file, data, upload_id, received)
 
     before = world.work()
     racing = JudgeUpload(world.ledger, world.store, meanwhile, lambda: samples.NOW + timedelta(minutes=1))

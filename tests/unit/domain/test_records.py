@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ratchet.adapters.patterns import full_match
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import RecordsInvalidError
 from ratchet.domain.records import MAX_PROBLEMS, check
 

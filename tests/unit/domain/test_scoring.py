@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.score import QueueMessage, ScoredFile
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import FileUnscorableError, ModelFailedError
 from ratchet.domain.ports import Scored
 from ratchet.domain.predicting import ServingContracts

@@ -6,17 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.domain.validation import literal
+from ratchet.domain.contract_sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
 @contextmanager
-def connection_in(folder: Path, process_mb: int, threads: int | None = None) -> Iterator["DuckDBPyConnection"]:
+def connection_in(
+    folder: Path, process_mb: int, threads: int | None = None, *, in_order: bool = True
+) -> Iterator["DuckDBPyConnection"]:
     """A database that reads and writes this folder only.
 
     `process_mb` is the whole process's memory: DuckDB gets what Python, its buffers and the file's pages leave.
+    Unless `in_order`, rows may be written in another order than they were read in, which takes less memory.
     """
     import duckdb  # noqa: PLC0415  (a tenth of a second that a duplicate need not wait for)
 
@@ -26,6 +29,7 @@ def connection_in(folder: Path, process_mb: int, threads: int | None = None) -> 
             "autoload_known_extensions": "false",
             "memory_limit": f"{max(process_mb // 2, 256)}MB",
             "threads": str(threads or os.cpu_count() or 1),
+            "preserve_insertion_order": str(in_order).lower(),
         }
     )
     try:

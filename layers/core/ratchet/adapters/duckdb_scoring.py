@@ -4,17 +4,17 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ratchet.adapters.duckdb_connection import connection_in
 from ratchet.adapters.duckdb_validation import DuckDbValidator
-from ratchet.domain.definition import DataSection
+from ratchet.domain.contract_sql import identifier, literal
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import FileUnscorableError
 from ratchet.domain.scoring import identifying_columns, scoring_contract
-from ratchet.domain.validation import identifier, literal
 
 _BATCH = 2_000  # records of one request to the model, at most
 _GZIP = b"\x1f\x8b"
@@ -40,10 +40,11 @@ class DuckDbScorer:
         with TemporaryDirectory(dir=file.parent) as name:
             folder = Path(name)
             shutil.copyfile(file, folder / "upload")
-            judgement = self._validate(folder / "upload", contract, _NO_UPLOAD)
+            judgement = self._validate(folder / "upload", contract, _NO_UPLOAD, datetime.now(UTC))
             if judgement.finding is not None:
                 raise FileUnscorableError(judgement.finding)
-            return self._score(folder, file, contract, answers, into)
+            delimiter = judgement.reading.delimiter if judgement.reading else None
+            return self._score(folder, file, contract.model_copy(update={"delimiter": delimiter}), answers, into)
 
     def _score(self, folder: Path, file: Path, contract: DataSection, answers: Answers, into: Path) -> int:
         with connection_in(folder, self._memory_mb, self._threads) as connection:
@@ -78,7 +79,7 @@ def _copy(contract: DataSection, accepted: str, answers: Path, into: Path) -> st
         f"FROM {accepted}) a JOIN {read} b USING (ratchet_place) ORDER BY ratchet_place"
     )
     options = {
-        "csv": f"FORMAT csv, HEADER, DELIMITER {literal(contract.delimiter)}",
+        "csv": f"FORMAT csv, HEADER, DELIMITER {literal(contract.delimiter or ',')}",
         "jsonl": "FORMAT json",
         "parquet": "FORMAT parquet, COMPRESSION zstd",
     }[contract.format]

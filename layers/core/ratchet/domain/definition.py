@@ -1,134 +1,13 @@
 """The pipeline definition: what a user writes, checked so that every error names the field and the fix."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-_DURATION = re.compile(r"^(\d+)\s*(s|m|h|d)$")
-# Rows are matched by RE2: linear in the value's length, so that no pattern can stall validation.
-_NOT_RE2 = re.compile(r"\(\?(=|!|<=|<!|>|P=|\()|(?<!\\)(\\\\)*\\[1-9]")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(value: object) -> object:
-    """`28d`, `12h`, `5m`, `60s` → timedelta; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError(f"{value!r} is not a duration; write a whole number and a unit, such as 60s, 5m, 12h or 28d")
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest exact spelling of a duration: `28d`, `90s`."""
-    seconds = int(value.total_seconds())
-    unit = next((u for u in ("d", "h", "m") if seconds and seconds % _SECONDS[u] == 0), "s")
-    return f"{seconds // _SECONDS[unit]}{unit}"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern}),
-]
-
-
-class Section(BaseModel):
-    """A part of the definition: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ColumnRule(Section):
-    """What a column must hold; a row that breaks a rule is a bad row."""
-
-    type: Literal["timestamp", "number", "integer", "string", "boolean"]
-    required: bool = False  # a null is a broken rule; target, timestamp and key are required anyway
-    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    allowed: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    pattern: str | None = None  # of the whole value, in RE2's syntax
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression ({error}); correct it") from error
-            if _NOT_RE2.search(pattern):
-                raise ValueError(f"{pattern!r} looks around or back, which RE2 cannot; write it without or use allowed")
-        return pattern
-
-    @model_validator(mode="after")
-    def _rules_fit_type(self) -> Self:
-        if (self.min is not None or self.max is not None) and self.type not in ("number", "integer"):
-            raise ValueError(
-                f"min and max need type number or integer, not {self.type}; remove them or change the type"
-            )
-        if (self.allowed is not None or self.pattern is not None) and self.type != "string":
-            raise ValueError(f"allowed and pattern need type string, not {self.type}; remove them or change the type")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}; swap them")
-        return self
-
-
-class DataSection(Section):
-    """The data contract."""
-
-    format: Literal["csv", "parquet", "jsonl"] = "csv"  # each also gzip
-    delimiter: Literal[",", ";", "\t", "|"] = ","  # of csv
-    target: str
-    task: Literal["regression", "classification"]
-    timestamp: str | None = None  # without it the holdout is a stable hash split
-    key: tuple[str, ...] = ()  # rows with the same key: latest upload wins
-    series: tuple[str, ...] = ()  # columns that tell time series apart; by default the key's besides the timestamp
-    columns: Annotated[dict[Annotated[str, Field(min_length=1)], ColumnRule], Field(min_length=2)]
-    max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.0
-    min_rows: Annotated[int, Field(ge=1)] = 1
-    window: Duration | None = None
-
-    @model_validator(mode="after")
-    def _named_columns_exist(self) -> Self:
-        named = {
-            "target": (self.target,),
-            "timestamp": (self.timestamp,) if self.timestamp else (),
-            "key": self.key,
-            "series": self.series,
-        }
-        for field, names in named.items():
-            for name in names:
-                if name not in self.columns:
-                    raise ValueError(f"{field} names the column {name!r}, which data.columns lacks; add it there")
-        if self.timestamp and self.columns[self.timestamp].type != "timestamp":
-            raise ValueError(f"timestamp names {self.timestamp!r}, whose type is not timestamp; change its type")
-        if self.series and not self.timestamp:
-            raise ValueError("series tells time series apart, but there is no timestamp; add one or remove series")
-        if bad := {self.target, self.timestamp}.intersection(self.series):
-            raise ValueError(f"series names {bad.pop()!r}, which is the target or the timestamp; name other columns")
-        folded = [name.casefold() for name in self.columns]
-        if alike := [name for name in self.columns if folded.count(name.casefold()) > 1]:
-            raise ValueError(
-                f"{' and '.join(alike)} differ by case alone, which SQL engines ignore; rename one of them"
-            )
-        if reserved := [name for name in self.columns if name.startswith("ratchet_")]:
-            raise ValueError(f"column names starting with ratchet_ are reserved; rename {reserved[0]!r}")
-        return self
-
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.fields import Duration, Section, format_duration
 
 Calendar = Annotated[str, Field(pattern=r"^(hour|weekday|month|dayofyear|trend|holiday:[A-Z]{2}(-[A-Z0-9]{1,3})?)$")]
 

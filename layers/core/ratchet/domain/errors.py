@@ -76,6 +76,15 @@ class ModelMissingError(CallerError):
     """No model serves the pipeline yet."""
 
 
+class UploadTooLargeError(CallerError):
+    """The upload, unpacked, is larger than there is room to validate it here; `size` and `limit` are bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size:,} bytes or more, unpacked; there is room for {limit:,}")
+        self.size = size
+        self.limit = limit
+
+
 class StaleRunError(CallerError):
     """The run no longer owns its pipeline: another claim came after it."""
 

@@ -39,17 +39,49 @@ def too_large(size: int, limit: int) -> Finding:
     return Finding(
         what=f"The file is too large to validate: {size / 1e6:,.0f} MB or more, unpacked.",
         where="the whole file",
-        why=f"Validation has room for {limit / 1e6:,.0f} MB, unpacked (the function's ephemeral storage).",
-        fix="Split the file into several uploads, or raise the EphemeralStorage of ValidateDataFunction.",
+        why=f"Validation has room for {limit / 1e6:,.0f} MB, unpacked.",
+        fix="Split the file into several uploads.",
     )
 
 
-def not_utf8(line: int | None, seems: str) -> Finding:
+def bomb(size: int, packed: int) -> Finding:
     return Finding(
-        what=f"The file's text is not UTF-8; it seems to be {seems}.",
+        what=f"The gzip file unpacks to more than {size / 1e6:,.0f} MB, {size / packed:,.0f} times its size.",
+        where="the whole file",
+        why="Data does not pack so well: it is the same bytes over and over, by mistake or on purpose.",
+        fix="Look into the file; if its content is right, upload it without gzip.",
+    )
+
+
+def not_the_encoding(declared: str, line: int | None, seems: str, *, stated: bool) -> Finding:
+    return Finding(
+        what=f"The file's text is not {declared}; it seems to be {seems}.",
         where=f"line {line}" if line else "the whole file",
-        why="Only UTF-8 is read, with or without a byte order mark: a wrong guess would change values silently.",
-        fix="Save the file as UTF-8 (in Excel: 'CSV UTF-8') and upload it again.",
+        why=f"data.encoding is {declared}."
+        if stated
+        else "data.encoding is not stated, and a wrong guess would change values silently.",
+        fix="State the file's encoding in data.encoding, or save it as UTF-8 (in Excel: 'CSV UTF-8') and upload again.",
+    )
+
+
+def nul_bytes(line: int) -> Finding:
+    return Finding(
+        what="The file holds NUL bytes, which no text has.",
+        where=f"line {line}",
+        why="Usually a write or a transfer that broke off, or binary data in a text column.",
+        fix="Export the file again, without the binary column if there is one.",
+    )
+
+
+def policy_columns(kind: str, names: Sequence[str]) -> Finding:
+    unexpected = kind == "unexpected"
+    return Finding(
+        what=f"The file {'has' if unexpected else 'lacks'} the {_plural('column', names)} {_names(names)}"
+        + (", which the contract does not know." if unexpected else "."),
+        where="the file's columns",
+        why=f"data.{kind}_columns is reject.",
+        fix="Export the file with the contract's columns, change data.columns, "
+        f"or set data.{kind}_columns to warn or ignore in pipeline.yaml.",
     )
 
 
@@ -72,6 +104,24 @@ def other_delimiter(expected: str, found: str) -> Finding:
         where="line 1, the header",
         why=f"data.delimiter is {expected!r}.",
         fix=f"Export the file separated by {names[expected]}, or set data.delimiter to {found!r} in pipeline.yaml.",
+    )
+
+
+def no_delimiter(line: int, columns: int) -> Finding:
+    return Finding(
+        what=f"No delimiter splits the file into the contract's {columns} columns.",
+        where=f"line {line}",
+        why="data.header is false and data.delimiter is not stated; comma, semicolon, tab and bar were tried.",
+        fix="State data.delimiter, or list in data.columns all the columns that the file has, in its order.",
+    )
+
+
+def too_long_line(line: int, limit: int) -> Finding:
+    return Finding(
+        what=f"A line is longer than {limit / 1e6:,.0f} MB.",
+        where=f"line {line}",
+        why="One line is one row; usually the line ends were lost, or everything was written as one document.",
+        fix="Write each row in a line of its own.",
     )
 
 

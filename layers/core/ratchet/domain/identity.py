@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from ratchet.domain.definition import CompiledDefinition, DataSection, canonical
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.definition import CompiledDefinition, canonical
 
 # Raised whenever validation could judge the same bytes differently: every upload is then judged anew.
 VALIDATOR_VERSION = "1"

@@ -12,7 +12,8 @@ from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
 from ratchet.contracts.run import Announcement, DefinitionRef
 from ratchet.domain import file_findings
-from ratchet.domain.definition import CompiledDefinition, DataSection
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.errors import DefinitionInvalidError
 from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.ledger import Ledger, PipelineState, Upload, Verdict
@@ -24,8 +25,9 @@ NO_PIPELINE = "(none)"  # cannot be a pipeline's name
 _NO_CONTRACT = "no contract"
 _CHUNK = 1 << 20
 
-# Judges a file that lies alone in its folder, and writes accepted.parquet and quarantine.parquet beside it.
-Validator = Callable[[Path, DataSection, str], Judgement]
+# Judges a file that lies alone in its folder and arrived at that time; writes accepted.parquet and quarantine.parquet
+# beside it.
+Validator = Callable[[Path, DataSection, str, datetime], Judgement]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class JudgeUpload:
         known = self.ledger.verdict(pipeline, verdict_id(seen.upload_id, definition.data_hash))
         if known is not None:
             return _answer(pipeline, seen, known.of(oldest))
-        judgement = self.validate(file, self._contract(definition), seen.upload_id)
+        judgement = self.validate(file, self._contract(definition), seen.upload_id, oldest.modified)
         made = _verdict(oldest, definition.data_hash, self.clock(), judgement)
         made = self._store_results(f"s3://{bucket}", pipeline, made, judgement, file.parent)
         put = self.ledger.accept if judgement.finding is None else self.ledger.reject

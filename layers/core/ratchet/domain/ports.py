@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
-from ratchet.domain.definition import DataSection, DeploySection
+from ratchet.domain.data_contract import DataSection
+from ratchet.domain.definition import DeploySection
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ratchet.contracts.predict import RecordProblem
-from ratchet.domain.definition import ColumnRule, DataSection
+from ratchet.domain.contract_sql import EXPECTS, TIME, ZONED_TIME
+from ratchet.domain.data_contract import ColumnRule, DataSection
 from ratchet.domain.errors import RecordsInvalidError
-from ratchet.domain.validation import EXPECTS, TIME, ZONED_TIME
 
 MAX_PROBLEMS = 20
 _SHOWN = 40  # characters of a value
@@ -97,10 +97,14 @@ def _value(rule: ColumnRule, value: Any, matches: Matches) -> Any:
     if rule.max is not None and typed > rule.max:
         raise _BreaksRule(f"{_show(value)} is above {rule.max:g}")
     if rule.allowed is not None and typed not in rule.allowed:
-        listed = ", ".join(rule.allowed[:_LISTED]) + (" …" if len(rule.allowed) > _LISTED else "")
+        listed = ", ".join(map(str, rule.allowed[:_LISTED])) + (" …" if len(rule.allowed) > _LISTED else "")
         raise _BreaksRule(f"{_show(value)} is not allowed; it must be one of {listed}")
     if rule.pattern is not None and not matches(rule.pattern, typed):
         raise _BreaksRule(f"{_show(value)} does not match {rule.pattern}")
+    if rule.min_length is not None and len(typed) < rule.min_length:
+        raise _BreaksRule(f"{_show(value)} is shorter than {rule.min_length} characters")
+    if rule.max_length is not None and len(typed) > rule.max_length:
+        raise _BreaksRule(f"{_show(value)} is longer than {rule.max_length} characters")
     return typed
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ratchet.contracts.base import Finding
 from ratchet.contracts.score import BatchResult, FailedMessage, Notification, QueueMessage, ScoredFile
 from ratchet.domain import file_findings
-from ratchet.domain.definition import DataSection
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import (
     BusyError,
     CallerError,
@@ -34,10 +34,15 @@ _log = logging.getLogger(__name__)
 
 
 def scoring_contract(data: DataSection) -> DataSection:
-    """What a file to score must hold: all but the target, and no bad row, for each is asked for."""
-    return data.model_copy(
-        update={"target": "", "columns": asked_columns(data), "max_bad_rows": 0.0, "min_rows": 1, "window": None}
-    )
+    """What a file to score must hold: all but the target, and no bad row, for each is asked for.
+
+    What is said of uploads as a whole (their age, order and length) is not said of it.
+    """
+    pairs = zip(data.compare, data.comparisons, strict=True)
+    compare = tuple(text for text, each in pairs if data.target not in (each.left, each.right))
+    whole = {"max_bad_rows": 0.0, "min_rows": 1, "max_rows": None, "max_age": None, "order": None, "unique": False}
+    columns = {"target": "", "columns": asked_columns(data), "compare": compare, "unexpected_columns": "ignore"}
+    return data.model_copy(update={**whole, **columns, "window": None})
 
 
 def identifying_columns(data: DataSection) -> tuple[str, ...]:

@@ -1,0 +1,347 @@
+"""A CSV file's header, its lines and its records: found fast where each line is a record, exactly where not."""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TextIO
+
+from ratchet.adapters.upload_file import CHUNK, FileRejected, not_utf8
+from ratchet.domain import file_findings
+from ratchet.domain.contract_sql import needed_columns
+from ratchet.domain.data_contract import DELIMITERS, DataSection
+
+# Longer values are refused rather than held in memory: an unclosed quote would swallow the rest of the file.
+MAX_VALUE = 131_072
+LONGEST_LINE = 16 * MAX_VALUE
+_TAIL = 1 << 16
+_PREAMBLE = 50  # lines in which a header is looked for
+
+
+class Header(NamedTuple):
+    """How the file's columns are named and separated, and how many of its lines stand before the first row."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    lines: int
+    line: int | None  # where it stands; None without one
+    detected: bool  # the delimiter, which the contract does not state
+
+
+class Piece(NamedTuple):
+    """A file of whole lines cut out of the upload."""
+
+    path: Path
+    lines_before: int
+    lines: int
+
+
+class Shape(NamedTuple):
+    """What one pass over the bytes after the header tells."""
+
+    pieces: tuple[Piece, ...]
+    quotes: bool
+    spaced_quotes: bool  # perhaps a quote after a delimiter and spaces: `1, "a,b"`
+    lone_returns: bool  # \r as a line's end
+
+
+class Record(NamedTuple):
+    """One CSV record; `problem` says why it is no row."""
+
+    line: int  # where it starts
+    values: list[str]
+    problem: str = ""
+    text: str = ""  # the line itself, if it holds the whole record
+    last_line: int = 0
+
+
+def read_header(path: Path, data: DataSection) -> Header:
+    """The column names, checked against the contract. Raises FileRejected."""
+    delimiters = [data.delimiter] if data.delimiter else list(DELIMITERS)
+    if not data.header:
+        return _no_header(path, data, delimiters)
+    needed = set(needed_columns(data))
+    best: tuple[int, Record, str] | None = None
+    for delimiter in delimiters:
+        found = records(path, delimiter, after=data.skip_lines, skip_spaces=True)
+        for place, record in enumerate(islice(found, _PREAMBLE)):
+            names = {name.strip() for name in record.values}
+            known = len(names & data.columns.keys())
+            if not record.problem and needed <= names:
+                known += 1 + len(data.columns)
+            if best is None or (place == 0 and best[0] == 0 == known) or known > best[0]:
+                best = best if best and known == best[0] else (known, record, delimiter)
+    if best is None:
+        raise FileRejected(file_findings.empty())
+    return _checked_header(path, data, best[0] > len(data.columns), best[1], best[2])
+
+
+def _checked_header(path: Path, data: DataSection, fits: bool, header: Record, delimiter: str) -> Header:
+    first = header if fits else next(records(path, delimiter, after=data.skip_lines, skip_spaces=True))
+    if first.problem:
+        detail = f"the header in line {first.line} {first.problem}"
+        raise FileRejected(file_findings.damaged("CSV", detail))
+    if not fits and data.delimiter and len(first.values) == 1 and (other := _other_delimiter(first.values[0], data)):
+        raise FileRejected(file_findings.other_delimiter(data.delimiter, other))
+    names = [name.strip() for name in first.values]
+    check_columns(names, needed_columns(data), "line")
+    named = tuple(name or f"column {place}" for place, name in enumerate(names, start=1))
+    return Header(named, delimiter, first.last_line, first.line, data.delimiter is None)
+
+
+def _no_header(path: Path, data: DataSection, delimiters: Sequence[str]) -> Header:
+    line = 1
+    for delimiter in delimiters:
+        first = next(records(path, delimiter, after=data.skip_lines, skip_spaces=True), None)
+        if first is None:
+            raise FileRejected(file_findings.empty())
+        if len(first.values) == len(data.columns) or data.delimiter:
+            return Header(tuple(data.columns), delimiter, data.skip_lines, None, data.delimiter is None)
+        line = first.line
+    raise FileRejected(file_findings.no_delimiter(line, len(data.columns)))
+
+
+def check_columns(columns: Iterable[str], needed: Iterable[str], unit: str) -> None:
+    """Refuses a file whose columns are ambiguous or not enough."""
+    found = list(columns)
+    folded: dict[str, int] = {}
+    for name in found:
+        folded[name.casefold()] = folded.get(name.casefold(), 0) + 1
+    if repeated := sorted({name for name in found if name and folded[name.casefold()] > 1}):
+        raise FileRejected(file_findings.duplicate_columns(repeated))
+    known = set(found)
+    if missing := [name for name in needed if name not in known]:
+        raise FileRejected(file_findings.missing_columns(missing, [name for name in found if name], unit))
+
+
+def measure(path: Path, header: Header, data: DataSection, folder: Path, pieces: int) -> Shape:
+    """Looks at every byte after the header once, and cuts the lines into about equal pieces beside the file."""
+    spaced = re.compile(re.escape(header.delimiter).encode() + rb' +"')
+    quotes = spaced_quotes = False
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        lone_returns = not _skip(file, header.lines)
+        cutter = _Cutter(folder, header.lines, (path.stat().st_size - file.tell()) // pieces + 1)
+        ended_with_return = False
+        while chunk := file.read(CHUNK):
+            if b"\0" in chunk:
+                raise FileRejected(file_findings.nul_bytes(cutter.line + chunk.count(b"\n", 0, chunk.index(b"\0"))))
+            if not chunk.isascii() or decoder.getstate()[0]:
+                _decode(decoder, chunk, path, data)
+            if b"\r" in chunk or ended_with_return:
+                returns, line_ends = (
+                    chunk.count(b"\r"),
+                    chunk.count(b"\r\n") + (ended_with_return and chunk[:1] == b"\n"),
+                )
+                lone_returns = lone_returns or returns - chunk.endswith(b"\r") + ended_with_return > line_ends
+                ended_with_return = chunk.endswith(b"\r")
+            if b'"' in chunk:
+                quotes, spaced_quotes = True, spaced_quotes or spaced.search(chunk) is not None
+            cutter.write(chunk)
+        _decode(decoder, b"", path, data, final=True)
+    return Shape(cutter.close(), quotes, spaced_quotes, lone_returns or ended_with_return)
+
+
+def _skip(file: BinaryIO, lines: int) -> bool:
+    """Goes past so many lines, or back to the start if \\r ends one of them."""
+    for _ in range(lines):
+        line = file.readline(LONGEST_LINE)
+        if not line.endswith(b"\n") or b"\r" in line.rstrip(b"\r\n"):
+            file.seek(0)
+            return False
+    return True
+
+
+def _decode(
+    decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, data: DataSection, final: bool = False
+) -> None:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError as error:
+        finding = not_utf8(path, stated=data.encoding is not None)
+        raise FileRejected(finding or file_findings.empty()) from error
+
+
+class _Cutter:
+    """Writes lines into one file after the other, each of at least `size` bytes but for the last."""
+
+    def __init__(self, folder: Path, lines_before: int, size: int) -> None:
+        self.line = lines_before + 1  # the current one's number
+        self._folder, self._size, self._pieces = folder, size, list[Piece]()
+        self._open()
+
+    def _open(self) -> None:
+        path = self._folder / f"piece-{len(self._pieces)}.csv"
+        self._file, self._before, self._tail = path.open("wb"), self.line - 1, b""
+
+    def write(self, chunk: bytes) -> None:
+        if self._file.tell() + len(chunk) >= self._size and (end := chunk.rfind(b"\n") + 1):
+            self._put(chunk[:end])
+            self._end()
+            self._open()
+            chunk = chunk[end:]
+        self._put(chunk)
+
+    def close(self) -> tuple[Piece, ...]:
+        """The pieces, the blank lines at the end not counted."""
+        self._end()
+        ending = self._tail[len(self._tail.rstrip(b"\r\n")) :]
+        last = self._pieces[-1]
+        blank = ending.count(b"\n") - 1 if last.lines else 0
+        unended = bool(self._tail) and not self._tail.endswith(b"\n")
+        self._pieces[-1] = last._replace(lines=last.lines + unended - max(blank, 0))
+        kept = [piece for piece in self._pieces if piece.lines > 0]
+        return tuple(kept)
+
+    def _put(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self.line += chunk.count(b"\n")
+        self._tail = (self._tail + chunk)[-_TAIL:]
+
+    def _end(self) -> None:
+        self._file.close()
+        self._pieces.append(Piece(Path(self._file.name), self._before, self.line - 1 - self._before))
+
+
+def records(path: Path, delimiter: str, *, after: int = 0, skip_spaces: bool) -> Iterator[Record]:
+    """Every record after so many lines, with the line it starts in, blank lines left out. Raises FileRejected.
+
+    The exact reader, and a slow one: a few hundred thousand lines a second.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _records(_Lines(file, after), delimiter, skip_spaces)
+    except UnicodeDecodeError as error:
+        raise FileRejected(not_utf8(path) or file_findings.empty()) from error
+
+
+def _records(lines: "_Lines", delimiter: str, skip_spaces: bool) -> Iterator[Record]:
+    for text in lines:
+        start, body = lines.number, text.rstrip("\r\n")
+        if '"' not in body and not skip_spaces and len(body) < MAX_VALUE:
+            if body and not body.isspace():
+                yield Record(start, body.split(delimiter), "", body, start)
+            continue
+        rest = chain([text], lines)
+        try:
+            values = next(csv.reader(rest, delimiter=delimiter, strict=True, skipinitialspace=skip_spaces))
+        except csv.Error as error:
+            yield Record(start, [], f"cannot be split into values ({error})", last_line=lines.number)
+            continue
+        if len(values) > 1 or "".join(values).strip():
+            yield Record(start, values, "", body if lines.number == start else "", lines.number)
+
+
+class Rewritten(NamedTuple):
+    """Records in two files: those DuckDB reads as they stand after their line's number, and the others as JSON lists
+    (line, problem, values …), since DuckDB misreads some values with line breaks in CSV."""
+
+    plain: Path
+    odd: Path
+    rows: int
+
+
+def rewrite_all(path: Path, header: Header, shape: Shape, folder: Path) -> Rewritten:
+    """Splits the records after the header."""
+    skip_spaces = shape.spaced_quotes and any(
+        map(_has_spaced_quote, records(path, header.delimiter, after=header.lines, skip_spaces=False))
+    )
+    found = records(path, header.delimiter, after=header.lines, skip_spaces=skip_spaces)
+    return _rewrite(found, header, folder, "all", as_is=not shape.spaced_quotes)
+
+
+def rewrite_lines(shape: Shape, header: Header, wanted: Iterator[tuple[int, int]], folder: Path) -> Rewritten:
+    """Splits the records of some ranges of lines, in ascending order, of a file whose every line is one."""
+    picked = (record for line, text in _pick(shape.pieces, wanted) for record in _one(line, text, header.delimiter))
+    return _rewrite(picked, header, folder, "bad", as_is=True)
+
+
+def _one(line: int, text: str, delimiter: str) -> Iterator[Record]:
+    for record in _records(_Lines(iter([text]), 0), delimiter, skip_spaces=False):
+        yield record._replace(line=line)
+
+
+def _rewrite(found: Iterator[Record], header: Header, folder: Path, name: str, *, as_is: bool) -> Rewritten:
+    width, count = len(header.columns), 0
+    plain, odd = folder / f"{name}.csv", folder / f"{name}.jsonl"
+    with plain.open("w", encoding="utf-8", newline="") as csv_file, odd.open("w", encoding="utf-8") as json_file:
+        for count, record in enumerate(found, start=1):  # noqa: B007
+            if as_is and record.text and len(record.values) == width:
+                csv_file.write(f"{record.line}{header.delimiter}{record.text}\n")
+            else:
+                json_file.write(json.dumps(_fitted(record, width), ensure_ascii=False) + "\n")
+    return Rewritten(plain, odd, count)
+
+
+def _pick(pieces: Iterable[Piece], wanted: Iterator[tuple[int, int]]) -> Iterator[tuple[int, str]]:
+    """The text of the lines in the ranges, which come in ascending order."""
+    start, end = next(wanted, (0, 0))
+    for piece in pieces:
+        line = piece.lines_before  # the last line before the block
+        with piece.path.open("rb") as file:
+            while block := file.read(CHUNK) + file.readline():
+                texts: list[bytes] = []
+                last = line + block.count(b"\n") + (not block.endswith(b"\n"))
+                while end and start <= last:
+                    texts = texts or block.split(b"\n")
+                    for number in range(start, min(end, last) + 1):
+                        yield number, texts[number - line - 1].decode()
+                    if end > last:
+                        start = last + 1
+                        break
+                    start, end = next(wanted, (0, 0))
+                line = last
+
+
+def _has_spaced_quote(record: Record) -> bool:
+    return any(value.startswith(" ") and value.lstrip(" ").startswith('"') for value in record.values)
+
+
+def _fitted(record: Record, columns: int) -> list[object]:
+    values, problem = record.values, record.problem
+    if len(values) == columns + 1 and not values[-1]:
+        values = values[:-1]  # a delimiter at the line's end
+    if len(values) != columns and not problem:
+        problem = f"the line has {len(values)} values where the header names {columns}"
+    if sum(map(len, values)) > LONGEST_LINE:
+        values, problem = [], f"the line is longer than {LONGEST_LINE:,} characters"
+    return [record.line, problem, *(values + [""] * columns)[:columns]]
+
+
+class _Lines:
+    """A text's lines, counted, none of them longer than is good for memory."""
+
+    def __init__(self, source: "TextIO | Iterator[str]", after: int) -> None:
+        self.number = 0
+        self._read = _pieces_of(source)
+        for _ in islice(self, after):
+            pass
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._read)
+        self.number += 1
+        if len(line) < LONGEST_LINE:
+            return line
+        while line and not line.endswith(("\n", "\r")):
+            line = next(self._read, "")
+        return "x" * (MAX_VALUE + 1) + "\n"  # the reader then refuses this line as too long
+
+
+def _pieces_of(source: "TextIO | Iterator[str]") -> Iterator[str]:
+    if isinstance(source, Iterator) and not hasattr(source, "readline"):
+        return source
+    return iter(lambda: source.readline(LONGEST_LINE), "")
+
+
+def _other_delimiter(header: str, data: DataSection) -> str | None:
+    for delimiter in DELIMITERS:
+        names = {name.strip().strip('"') for name in header.split(delimiter)}
+        if len(names) > 1 and names & data.columns.keys():
+            return delimiter
+    return None

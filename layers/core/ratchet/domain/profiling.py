@@ -1,0 +1,50 @@
+"""The accepted rows in figures, as SQL over what was accepted."""
+
+from collections.abc import Sequence
+
+from ratchet.domain.contract_sql import identifier
+from ratchet.domain.data_contract import ColumnRule
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+SAMPLE_ROWS = 50_000
+TOP_VALUES = 10
+NUMBERS = ("number", "integer")
+
+
+def sample(accepted: str, rows: int, names: Sequence[str]) -> str:
+    """SELECT of every n-th row, at most about SAMPLE_ROWS of them: the same rows each time."""
+    step = max(rows // SAMPLE_ROWS, 1)
+    columns = ", ".join(map(identifier, names))
+    return f"SELECT {columns} FROM {accepted} WHERE ratchet_line % {step} = {step // 2}"  # noqa: S608
+
+
+def moments(accepted: str, names: Sequence[str]) -> str:
+    """SELECT mean and standard deviation of each numeric column."""
+    each = (f"avg({name})::DOUBLE, stddev_pop({name}::DOUBLE)" for name in map(identifier, names))
+    return f"SELECT {', '.join(each)} FROM {accepted}"  # noqa: S608
+
+
+def quantiles(sampled: str, names: Sequence[str]) -> str:
+    """SELECT the list of QUANTILES of each numeric column."""
+    each = (f"quantile_cont({identifier(name)}::DOUBLE, {list(QUANTILES)})" for name in names)
+    return f"SELECT {', '.join(each)} FROM {sampled}"  # noqa: S608
+
+
+def distinct(sampled: str, names: Sequence[str]) -> str:
+    """SELECT how many values each column has."""
+    each = (f"approx_count_distinct({identifier(name)})" for name in names)
+    return f"SELECT {', '.join(each)} FROM {sampled}"  # noqa: S608
+
+
+def top_values(sampled: str, name: str) -> str:
+    """SELECT the commonest values as text, each with its share of all values of the column."""
+    column = identifier(name)
+    return (
+        f"SELECT left(CAST({column} AS VARCHAR), 100), count(*) / sum(count(*)) OVER () AS share "  # noqa: S608
+        f"FROM {sampled} WHERE {column} IS NOT NULL GROUP BY {column} ORDER BY share DESC, 1 LIMIT {TOP_VALUES}"
+    )
+
+
+def has_top_values(rule: ColumnRule) -> bool:
+    """Whether single values of the column say something."""
+    return rule.type in ("string", "boolean", "integer")
