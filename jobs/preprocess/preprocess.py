@@ -36,7 +36,7 @@ YEAR = "365d"  # the calendar's: the same date a year before
 SEASONS = ("1h", "1d", "7d", "364d", YEAR)  # 52 weeks keep the weekday, a year the date
 SEASON_POINTS = 20_000  # times that a season is looked for in
 SEASONAL = 0.2  # the least autocorrelation that counts as a season
-ALIKE = 0.05  # by which a shorter season may be weaker
+ALIKE = 0.02  # by which a shorter season may be weaker
 
 
 class UnusableDataError(Exception):

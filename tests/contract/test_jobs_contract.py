@@ -154,6 +154,22 @@ def test_late_arrivals_passes_its_gate_by_a_definition_alone(build: Build) -> No
 
 
 @needs_training
+def test_departures_of_three_airports_pass_their_gate_by_a_definition_alone(build: Build) -> None:
+    definition = read_definition(REPOSITORY / "pipelines/departures")
+    pipeline = build(definition)
+    summary = pipeline.prepare(list(samples.departures_months().values()))
+    naive = summary["naive"]
+    assert (naive["season"], naive["detected"], naive["series"]) == ("7d", True, ["origin"])
+    pipeline.train()
+    rows, answers = pipeline.score()
+    actual = [row.actual for row in rows]
+    candidate = forecast_accuracy(actual, [answer["prediction"] for answer in answers])
+    seasonal = forecast_accuracy(actual, [row.naive for row in rows])
+    assert candidate >= definition.gate.threshold
+    assert candidate > seasonal
+
+
+@needs_training
 @pytest.mark.parametrize(
     ("kind", "values"),
     [("boolean", ["true", "false"]), ("integer", ["1", "2"]), ("number", ["1.0", "2.5"]), ("string", ["on time", "é"])],

@@ -38,6 +38,16 @@ def test_late_arrivals_know_nothing_from_after_departure() -> None:
     assert not any(value == "NA" for row in january for value in row.values())
 
 
+def test_departures_count_every_hour_of_every_airport() -> None:
+    months = samples.departures_months()
+    assert list(months) == [f"2013-{month:02}" for month in range(1, 13)]
+    counted = [row for month in months.values() for row in rows(month)]
+    assert len(counted) == 365 * 19 * 3
+    assert {row["origin"] for row in counted} == {"EWR", "JFK", "LGA"}
+    assert sum(int(row["departures"]) for row in counted) == 328_521  # 336,776 flights, 8,255 of them cancelled
+    assert min(int(row["departures"]) for row in counted) == 0
+
+
 def test_a_broken_month_is_broken_from_the_line_it_says() -> None:
     month = samples.traffic_months()["2017-03"]
     broken = samples.broken_traffic_month(month, first_line=100, share=0.2).decode().splitlines()

@@ -125,11 +125,14 @@ def _beat_champion(gate: GateSection, holdout: Holdout, candidate: Answers, cham
     our_score, their_score = (score(gate.metric, actual, answers, holdout.positive) for answers in (ours, theirs))
     better = gain(gate.metric, our_score, their_score) > 0
     passed = better and comparison.probability >= gate.confidence
-    blocks = f" of {comparison.blocks} days" if days is not None else ""
-    sentence = (
-        f"{our_score:.3f} against the champion's {their_score:.3f} on {len(actual)} fresh rows{blocks}: better with"
-        f" probability {comparison.probability:.3f}, and {gate.confidence:.2f} is needed"
-    )
+    on = f"{len(actual)} fresh rows" + (f" of {comparison.blocks} days" if days is not None else "")
+    if seen := len(fresh) - len(actual):
+        on += f" ({seen} more the champion was trained on)"
+    sentence = f"{our_score:.3f} against the champion's {their_score:.3f} on {on}: "
+    if our_score == their_score:
+        sentence += "a tie keeps the champion"
+    else:
+        sentence += f"better with probability {comparison.probability:.3f}, and {gate.confidence:.2f} is needed"
     return Rule("champion", passed, sentence, _numbers(gate, comparison, our_score, their_score, len(actual)))
 
 

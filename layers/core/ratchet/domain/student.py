@@ -1,6 +1,7 @@
 """Student's t distribution, so that the gate needs no scipy: 100 MB in a function for one formula."""
 
 import math
+from functools import cache
 
 _TINY = 1e-300
 _PRECISION = 1e-15
@@ -16,6 +17,7 @@ def t_cdf(t: float, degrees: int) -> float:
     return 1.0 - tail if t > 0 else tail
 
 
+@cache
 def t_quantile(probability: float, degrees: int) -> float:
     """The t with P(T ≤ t) = probability, by bisection."""
     low, high = -1.0, 1.0
