@@ -125,6 +125,7 @@ def in_order(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ti
     return tiny, disordered(tiny)
 
 
+@pytest.mark.timeout(900)  # the first one has the cloud made, and the run in order
 @pytest.mark.parametrize("seed", marked([(seed,) for seed in SEEDS], [(seed,) for seed in COMMON_SEEDS]))
 def test_deliveries_in_disorder(
     new_tiny: Callable[[str], Tiny], in_order: tuple[Tiny, RunRecord], stack: Stack, cloud: Cloud, seed: int
