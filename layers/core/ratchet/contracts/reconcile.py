@@ -21,6 +21,6 @@ class ReconcileReport(Contract):
     released: tuple[str, ...] = ()  # claims whose execution never started
     stalled: tuple[str, ...] = ()  # of those closed, the runs whose work nobody tries again
     closed: tuple[str, ...] = ()  # runs whose execution had ended without closing them
-    resumed: tuple[str, ...] = ()  # deployments looked at because their event may be lost
+    resumed: tuple[str, ...] = ()  # deployments that had ended without their run being told
     restored: tuple[str, ...] = ()  # endpoints put back on their champion
     waiting: tuple[str, ...] = ()  # what was busy and will be looked at again
