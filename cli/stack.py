@@ -75,6 +75,7 @@ class Outputs:
     start_run_function_arn: str
     write_report_function_name: str
     reconcile_function_name: str
+    cleanup_endpoints_function_name: str
     api_url: str
     training_image_uri: str
     resource_prefix: str

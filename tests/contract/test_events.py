@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
+from ratchet.contracts.cleanup import CleanupRequest
 from ratchet.contracts.http import HttpRequest
 from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
 from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent
@@ -39,6 +40,7 @@ REQUESTS: dict[str, Any] = {
     "close_run": CloseRunRequest,
     "reconcile": ExecutionStatusEvent | ScheduleEvent,
     "notify": AlarmEvent | AnnouncementEvent,
+    "cleanup_endpoints": CleanupRequest,
     "predict": HttpRequest,
     "score_upload": QueueEvent,
 }

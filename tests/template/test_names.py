@@ -168,6 +168,7 @@ def test_only_what_others_must_know_by_name_is_named() -> None:
         "RetrainStateMachine",  # its own functions start it
         "ScheduleGroup",  # `ratchet apply` makes schedules in it
         "ReconcileFunctionEveryFiveMinutes",  # SAM names it
+        "CleanupEndpointsFunctionEveryHour",  # likewise
     }
 
 
@@ -208,7 +209,11 @@ def test_what_outlives_a_stack_or_its_own_deletion_is_called_by_the_stack() -> N
         if resource["Type"] in NAMED_BY and NAMED_BY[resource["Type"]] in resource["Properties"]
     }
     of_stage = {name for name, value in deployed_names.items() if "ResourcePrefixParameter" not in json.dumps(value)}
-    assert of_stage == {"EventBus", "ReconcileFunctionEveryFiveMinutes"}  # both are free again once deleted
+    assert of_stage == {
+        "EventBus",
+        "ReconcileFunctionEveryFiveMinutes",
+        "CleanupEndpointsFunctionEveryHour",
+    }  # all are free again once deleted
 
 
 @pytest.mark.parametrize("stage", template()["Parameters"]["Stage"]["AllowedValues"])

@@ -22,6 +22,11 @@ NO_RESOURCE_LEVEL = {
     "ecr:GetAuthorizationToken": "the token is the registry's",
     "sagemaker:ListTrainingJobs": "a list is of all jobs",
     "sagemaker:ListTransformJobs": "a list is of all jobs",
+    "sagemaker:ListEndpoints": "lists are of the account",
+    "sagemaker:ListEndpointConfigs": "lists are of the account",
+    "sagemaker:ListModels": "lists are of the account",
+    "cloudwatch:GetMetricData": "metrics are no resources",
+    "cloudwatch:DescribeAlarms": "a prefix of names is no resource",
     "states:SendTaskSuccess": "a task token names no resource",
     "states:SendTaskFailure": "a task token names no resource",
 }

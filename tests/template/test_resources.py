@@ -186,14 +186,22 @@ def test_people_are_told_of_everything_that_the_workflows_announce_but_acceptanc
         for entry in place.state["Parameters"].get("Entries", ())
     }
     pattern = resources("AWS::Events::Rule", deployed())["NotifyFunctionAnnounced"]["EventPattern"]
-    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {"Work Stalled", "Champion Rolled Back"}
+    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {
+        "Work Stalled",
+        "Champion Rolled Back",
+        "Endpoint Deleted",
+    }
 
 
 def test_a_report_is_written_again_whenever_a_run_ends() -> None:
     rules = resources("AWS::Events::Rule", deployed())
     told, written = (rules[name]["EventPattern"] for name in ("NotifyFunctionAnnounced", "WriteReportFunctionRunEnded"))
     assert written["source"] == ["ratchet"]
-    assert set(written["detail-type"]) == set(told["detail-type"]) - {"Data Rejected", "Champion Rolled Back"}
+    assert set(written["detail-type"]) == set(told["detail-type"]) - {
+        "Data Rejected",
+        "Champion Rolled Back",
+        "Endpoint Deleted",
+    }
 
 
 def test_training_images_are_known_wherever_the_image_is() -> None:
@@ -217,6 +225,7 @@ def test_the_outputs_are_what_the_command_reads() -> None:
         "StartRunFunctionName",
         "StartRunFunctionArn",
         "WriteReportFunctionName",
+        "CleanupEndpointsFunctionName",
         "ReconcileFunctionName",
         "PreprocessJobName",
         "ModelPackageGroupName",

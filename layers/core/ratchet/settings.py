@@ -153,3 +153,11 @@ class ScoreUploadSettings(Settings):
     score_dead_letter_queue_url: Setting
     max_receives: int
     aws_lambda_function_memory_size: int  # MB; Lambda sets it
+
+
+class CleanupEndpointsSettings(Settings):
+    """cleanup_endpoints"""
+
+    ledger_table_name: Setting
+    resource_prefix: Setting
+    event_bus_name: Setting

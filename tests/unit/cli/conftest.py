@@ -25,6 +25,7 @@ OUTPUTS = {
     "StartRunFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:start-run",
     "WriteReportFunctionName": "write-report",
     "ReconcileFunctionName": "reconcile",
+    "CleanupEndpointsFunctionName": "cleanup-endpoints",
     "ApiUrl": "https://api.execute-api.us-east-1.amazonaws.com",
     "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
     "ResourcePrefix": "ratchet-dev",

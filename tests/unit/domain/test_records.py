@@ -139,3 +139,33 @@ def test_a_pattern_that_would_stall_a_backtracking_engine_does_not() -> None:
 def test_half_a_character_matches_no_pattern() -> None:
     with pytest.raises(RecordsInvalidError, match="does not match"):
         checked(plate="\ud800")
+
+
+def test_rules_of_length_numbers_format_zone_and_comparison_hold_as_in_uploads() -> None:
+    data = DataSection.model_validate(
+        {
+            "target": "y",
+            "task": "regression",
+            "compare": ["start <= end", "y < end_value"],
+            "columns": {
+                "start": {"type": "timestamp", "format": "%d.%m.%Y %H:%M", "zone": "Europe/Berlin"},
+                "end": {"type": "timestamp", "zone": "Europe/Berlin"},
+                "code": {"type": "string", "min_length": 2, "max_length": 3},
+                "lanes": {"type": "integer", "allowed": [1, 2]},
+                "end_value": {"type": "number"},
+                "y": {"type": "number"},
+            },
+        }
+    )
+    good = {"start": "31.03.2017 08:00", "end": "2017-03-31T09:00", "code": "ab", "lanes": 2}
+    (taken,) = check([good], data, full_match)
+    assert (taken["start"], taken["end"]) == ("2017-03-31T06:00:00", "2017-03-31T07:00:00")
+    for change, said in (
+        ({"start": "2017-03-31T08:00"}, "is not a date and time as %d.%m.%Y %H:%M"),
+        ({"end": "2017-03-31T07:59"}, "break the comparison start <= end"),
+        ({"code": "a"}, "is shorter than 2 characters"),
+        ({"code": "abcd"}, "is longer than 3 characters"),
+        ({"lanes": 3}, "is not allowed; it must be one of 1, 2"),
+    ):
+        with pytest.raises(RecordsInvalidError, match=said):
+            check([{**good, **change}], data, full_match)

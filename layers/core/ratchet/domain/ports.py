@@ -11,6 +11,7 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.definition import DeploySection
+from ratchet.domain.idling import LiveEndpoint, Named
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,34 @@ class Endpoints(Protocol):
     def delete(self, name: str) -> None: ...
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction: ...
+
+
+class Hosting(Protocol):
+    """All that SageMaker hosts under a prefix, and CloudWatch measures of it. Throttling raises DependencyBusyError."""
+
+    def endpoints(self, prefix: str) -> list[LiveEndpoint]:
+        """Every endpoint, without its invocations."""
+        ...
+
+    def invocations(self, endpoint_name: str, since: datetime, until: datetime) -> float:
+        """Requests to any of the endpoint's variants."""
+        ...
+
+    def configs(self, prefix: str) -> list[Named]: ...
+
+    def models(self, prefix: str) -> list[Named]: ...
+
+    def delete_config(self, name: str) -> bool:
+        """True; one that is gone is no error."""
+        ...
+
+    def delete_model(self, name: str) -> bool:
+        """True; one that is gone is no error."""
+        ...
+
+    def delete_alarms(self, endpoint_name: str) -> None:
+        """Deletes the alarms that watch the endpoint."""
+        ...
 
 
 class Predictions(Protocol):

@@ -2,14 +2,16 @@
 
 import difflib
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ratchet.contracts.predict import RecordProblem
 from ratchet.domain.contract_sql import EXPECTS, TIME, ZONED_TIME
-from ratchet.domain.data_contract import ColumnRule, DataSection
+from ratchet.domain.data_contract import ColumnRule, DataSection, parse_comparison
 from ratchet.domain.errors import RecordsInvalidError
 
 MAX_PROBLEMS = 20
@@ -29,6 +31,15 @@ class _BreaksRule(Exception):  # noqa: N818  (a finding on its way to the caller
 def asked_columns(data: DataSection) -> dict[str, ColumnRule]:
     """The columns a record may have: all but the target, which is what is asked for."""
     return {name: rule for name, rule in data.columns.items() if name != data.target}
+
+
+def asked_comparisons(data: DataSection) -> tuple[str, ...]:
+    """The comparisons between columns that a record may have."""
+    return tuple(
+        text
+        for text, each in zip(data.compare, data.comparisons, strict=True)
+        if data.target not in (each.left, each.right)
+    )
 
 
 def asked_for(data: DataSection) -> tuple[str, ...]:
@@ -78,7 +89,20 @@ def _check(place: int, record: Any, data: DataSection, matches: Matches) -> tupl
         if values[name] is None and name in needed:
             said = "is empty" if name in record else "is missing"
             problems.append(RecordProblem(record=place, field=name, problem=said))
+    if not problems:
+        problems += _compared(place, values, data)
     return values, problems
+
+
+def _compared(place: int, values: dict[str, Any], data: DataSection) -> list[RecordProblem]:
+    problems = []
+    for text in asked_comparisons(data):
+        each = parse_comparison(text)
+        left, right = values[each.left], values[each.right]
+        if left is not None and right is not None and not _COMPARE[each.operator](left, right):
+            said = f"{_show(left)} and {_show(right)} break the comparison {text}"
+            problems.append(RecordProblem(record=place, field=each.left, problem=said))
+    return problems
 
 
 def _unknown(name: str, columns: dict[str, ColumnRule]) -> str:
@@ -91,7 +115,7 @@ def _value(rule: ColumnRule, value: Any, matches: Matches) -> Any:
     """The value as the model takes it, None when there is none; an empty text is none, as in an upload."""
     if value is None or value == "":
         return None
-    typed = _READERS[rule.type](value)
+    typed: Any = _timestamp(value, rule) if rule.type == "timestamp" else _READERS[rule.type](value)
     if rule.min is not None and typed < rule.min:
         raise _BreaksRule(f"{_show(value)} is below {rule.min:g}")
     if rule.max is not None and typed > rule.max:
@@ -99,6 +123,10 @@ def _value(rule: ColumnRule, value: Any, matches: Matches) -> Any:
     if rule.allowed is not None and typed not in rule.allowed:
         listed = ", ".join(map(str, rule.allowed[:_LISTED])) + (" …" if len(rule.allowed) > _LISTED else "")
         raise _BreaksRule(f"{_show(value)} is not allowed; it must be one of {listed}")
+    if rule.min_length is not None and len(typed) < rule.min_length:
+        raise _BreaksRule(f"{_show(value)} is shorter than {rule.min_length} characters")
+    if rule.max_length is not None and len(typed) > rule.max_length:
+        raise _BreaksRule(f"{_show(value)} is longer than {rule.max_length} characters")
     if rule.pattern is not None and not matches(rule.pattern, typed):
         raise _BreaksRule(f"{_show(value)} does not match {rule.pattern}")
     if rule.min_length is not None and len(typed) < rule.min_length:
@@ -140,24 +168,38 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _timestamp(value: Any) -> str:
+def _timestamp(value: Any, rule: ColumnRule) -> str:
     """In UTC, without an offset: what training saw of the same moment, and what every container's Python reads."""
-    if not isinstance(value, str) or not _WRITTEN_TIME.fullmatch(written := value.strip()):
+    if not isinstance(value, str):
         raise _not(value, "timestamp")
-    plain = written.replace("UTC", "Z").replace(" Z", "Z")
+    try:
+        moment = _as_written(value.strip(), rule.format) if rule.format else _iso(value.strip())
+    except ValueError as error:
+        if rule.format:
+            raise _BreaksRule(f"{_show(value)} is not a date and time as {rule.format}") from error
+        raise _not(value, "timestamp") from error
+    if moment.tzinfo is None and rule.zone not in (None, "UTC"):
+        moment = moment.replace(tzinfo=ZoneInfo(rule.zone))
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None).isoformat()
+
+
+def _as_written(text: str, form: str) -> datetime:
+    return datetime.strptime(text, form.replace("%-", "%"))  # noqa: DTZ007  (the contract's zone is set later)
+
+
+def _iso(text: str) -> datetime:
+    if not _WRITTEN_TIME.fullmatch(text):
+        raise ValueError(text)
+    plain = text.replace("UTC", "Z").replace(" Z", "Z")
     head, sign, offset = plain.rpartition(" ")
     if sign and offset[0] in "+-":
         plain = head + offset
-    midnight = plain[11:16] == "24:00"  # how some write the end of a day
-    try:
-        moment = datetime.fromisoformat(plain.replace("24:00", "00:00", 1) if midnight else plain)
-    except ValueError as error:
-        raise _not(value, "timestamp") from error
-    if midnight:
-        if moment.second or moment.microsecond:
-            raise _not(value, "timestamp")
-        moment += timedelta(days=1)
-    return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None).isoformat()
+    if plain[11:16] != "24:00":
+        return datetime.fromisoformat(plain)
+    midnight = datetime.fromisoformat(plain.replace("24:00", "00:00", 1))  # how some write the end of a day
+    if midnight.second or midnight.microsecond:
+        raise ValueError(text)
+    return midnight + timedelta(days=1)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -165,7 +207,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "integer": _integer,
     "string": _string,
     "boolean": _boolean,
-    "timestamp": _timestamp,
+}
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 
 

@@ -23,7 +23,7 @@ from ratchet.domain.errors import (
 )
 from ratchet.domain.ports import DeadLetters, ObjectStore, Predictions, ScoredFiles, Scorer
 from ratchet.domain.predicting import ServingContracts, serving
-from ratchet.domain.records import asked_columns
+from ratchet.domain.records import asked_columns, asked_comparisons
 from ratchet.domain.waking import Wake
 
 SCORE = "score/"
@@ -34,15 +34,22 @@ _log = logging.getLogger(__name__)
 
 
 def scoring_contract(data: DataSection) -> DataSection:
-    """What a file to score must hold: all but the target, and no bad row, for each is asked for.
-
-    What is said of uploads as a whole (their age, order and length) is not said of it.
-    """
-    pairs = zip(data.compare, data.comparisons, strict=True)
-    compare = tuple(text for text, each in pairs if data.target not in (each.left, each.right))
-    whole = {"max_bad_rows": 0.0, "min_rows": 1, "max_rows": None, "max_age": None, "order": None, "unique": False}
-    columns = {"target": "", "columns": asked_columns(data), "compare": compare, "unexpected_columns": "ignore"}
-    return data.model_copy(update={**whole, **columns, "window": None})
+    """What a file to score must hold: all but the target, and no bad row, for each is asked for."""
+    return data.model_copy(
+        update={
+            "target": "",
+            "columns": asked_columns(data),
+            "compare": asked_comparisons(data),
+            "unexpected_columns": "ignore",  # the target may be there
+            "unique": False,
+            "order": None,
+            "max_age": None,
+            "max_bad_rows": 0.0,
+            "min_rows": 1,
+            "max_rows": None,
+            "window": None,
+        }
+    )
 
 
 def identifying_columns(data: DataSection) -> tuple[str, ...]:
