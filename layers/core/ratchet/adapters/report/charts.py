@@ -14,7 +14,7 @@ from ratchet.domain.report import Bin, Course, Trust
 
 # Sizes in the units that the SVG is drawn in: about a pixel of a phone, and of a desktop.
 PHONE, DESKTOP = (360, 230), (920, 270)
-HALF = (440, 310)
+HALF = (400, 290)
 
 _LABELS = 6  # along an axis
 _KEPT_OUT = ("script", "style", "desc")  # what a page without script has no use for
