@@ -1,16 +1,19 @@
 """Objects by URI: the same suite over S3 and the fake, then what only S3 does."""
 
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.adapters.s3_store import S3Store, split_uri
-from ratchet.domain.errors import DependencyBusyError, ObjectMissingError
-from ratchet.domain.ports import ObjectStore
+from ratchet.domain.errors import DependencyBusyError, ObjectMissingError, UploadTooLargeError
+from ratchet.domain.ports import ObjectStore, ObjectVersion
 
 BUCKET = "bucket"
 URI = f"s3://{BUCKET}/incoming/traffic/März 2026+1.csv"
@@ -31,6 +34,30 @@ def test_a_document_comes_back_as_it_was_and_canonical(store: ObjectStore) -> No
     store.write_json(URI, {"b": [1, 2.5, None], "a": "ü"})
     assert store.read(URI) == '{"a":"ü","b":[1,2.5,null]}'.encode()
     assert store.read_json(URI) == {"a": "ü", "b": [1, 2.5, None]}
+
+
+def download_of(body: bytes, length: int, into: Path) -> ObjectVersion:
+    client = boto3.client("s3")
+    with Stubber(client) as stubber:
+        answer = {
+            "Body": StreamingBody(io.BytesIO(body), length),
+            "ContentLength": length,
+            "LastModified": datetime(2026, 3, 1, tzinfo=UTC),
+        }
+        stubber.add_response("get_object", answer)
+        return S3Store(client).download(BUCKET, "incoming/traffic/x.csv", "v1", into)
+
+
+def test_a_download_that_breaks_off_is_tried_again(aws: None, tmp_path: Path) -> None:
+    with pytest.raises(DependencyBusyError, match="3 read"):
+        download_of(b"abc", 10, tmp_path / "upload")
+
+
+def test_a_download_that_the_disk_cannot_hold_is_for_a_larger_place(aws: None) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(UploadTooLargeError):
+        download_of(b"abc" * 100_000, 300_000, Path("/dev/full"))
 
 
 def test_a_page_is_stored_as_one(aws: None) -> None:

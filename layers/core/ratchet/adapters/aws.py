@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
 
 from ratchet.domain.errors import DependencyBusyError
 
@@ -56,5 +56,5 @@ def busy_errors() -> Iterator[None]:
         if error_code(error) in _BUSY or status >= 500 or status == 429:
             raise DependencyBusyError(f"{error.operation_name}: {error_message(error)}") from error
         raise
-    except (ConnectionError, HTTPClientError) as error:
+    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise DependencyBusyError(str(error)) from error

@@ -1,9 +1,11 @@
 """Objects in S3, by URI."""
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -11,7 +13,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
-from ratchet.domain.errors import ObjectMissingError
+from ratchet.domain.errors import ObjectMissingError, UploadTooLargeError
 from ratchet.domain.identity import canonical_json
 from ratchet.domain.ports import ObjectVersion
 
@@ -100,9 +102,15 @@ class S3Store:
     def download(self, bucket: str, key: str, version_id: str, path: Path) -> ObjectVersion:
         with _s3_errors(f"version {version_id} of s3://{bucket}/{key}"):
             answer = self._s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)
-            with path.open("wb") as file:
-                for chunk in answer["Body"].iter_chunks(1 << 20):
-                    file.write(chunk)
+            try:
+                with path.open("wb") as file:
+                    for chunk in answer["Body"].iter_chunks(1 << 20):
+                        file.write(chunk)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    free = disk_usage(path.parent).free
+                    raise UploadTooLargeError(answer["ContentLength"], free) from error
+                raise
         return ObjectVersion(key, version_id, answer["LastModified"], answer["ContentLength"])
 
     def upload(self, path: Path, uri: str) -> None:

@@ -14,6 +14,7 @@ from ratchet.domain.errors import UploadTooLargeError
 
 CHUNK = 1 << 20
 _HEAD = 1 << 16
+_FEW_NULS = 8  # so many are a defect in a text; more are no text
 # A gzip file that unpacks to more than both of these is no data.
 _BOMB_BYTES = 1 << 30
 _BOMB_RATIO = 100
@@ -202,7 +203,7 @@ def _kind(head: bytes) -> str | None:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return "binary data"
-    return "binary data" if head.count(b"\0") > len(head) // 100 else None  # else it is text with a defect
+    return "binary data" if head.count(b"\0") > max(len(head) // 100, _FEW_NULS) else None
 
 
 def _wide_encoding(head: bytes) -> str | None:

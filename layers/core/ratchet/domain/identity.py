@@ -8,7 +8,7 @@ from ratchet.domain.data_contract import DataSection
 from ratchet.domain.definition import CompiledDefinition, canonical
 
 # Raised whenever validation could judge the same bytes differently: every upload is then judged anew.
-VALIDATOR_VERSION = "1"
+VALIDATOR_VERSION = "2"
 
 # SageMaker allows 63 characters, and the state machine appends "-<retry>".
 _JOB_NAME_LENGTH = 60

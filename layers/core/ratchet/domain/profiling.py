@@ -32,7 +32,7 @@ def quantiles(sampled: str, names: Sequence[str]) -> str:
 
 def distinct(sampled: str, names: Sequence[str]) -> str:
     """SELECT how many values each column has."""
-    each = (f"approx_count_distinct({identifier(name)})" for name in names)
+    each = (f"count(DISTINCT {identifier(name)})" for name in names)
     return f"SELECT {', '.join(each)} FROM {sampled}"  # noqa: S608
 
 
