@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from cli import (
     apply,
     audit,
+    cleanup,
     demo,
     deploy,
     dlq,
@@ -72,6 +73,9 @@ app.command()(show.show)
 app.command()(report.report)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
+app.command()(predict.wake)
+app.command()(predict.openapi)
+app.command()(cleanup.cleanup)
 app.command()(withdraw.withdraw)
 app.command()(rollback.rollback)
 app.command()(audit.audit)
