@@ -39,6 +39,8 @@ local-up: setup
 local-down: setup
 	$(BIN)/ratchet local down
 
+bench-validation: .envs/bench/.ready
+
 bench-%: setup
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
 

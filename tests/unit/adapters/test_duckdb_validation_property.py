@@ -1,6 +1,7 @@
 """Any CSV file: DuckDB's fast reading and the exact line reader agree with Python's own reader, line by line."""
 
 import csv
+import gzip
 import io
 import tempfile
 from datetime import UTC, datetime
@@ -37,12 +38,14 @@ rows = st.lists(st.tuples(texts.filter(str.strip), texts, texts), min_size=1, ma
 endings = st.sampled_from(["\n", "\r\n"])
 
 
-def judge(content: bytes) -> tuple[Judgement, list[tuple[object, ...]], list[tuple[object, ...]]]:
+def judge(
+    content: bytes, data: DataSection = CONTRACT
+) -> tuple[Judgement, list[tuple[object, ...]], list[tuple[object, ...]]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "upload"
         file.write_bytes(content)
-        judgement = VALIDATE(file, CONTRACT, UPLOAD, RECEIVED)
-        accepted = sorted(_rows(file.parent / "accepted.parquet"), key=itemgetter(4))
+        judgement = VALIDATE(file, data, UPLOAD, RECEIVED)
+        accepted = sorted(_rows(file.parent / "accepted.parquet"), key=itemgetter(-2))
         return judgement, accepted, _rows(file.parent / "quarantine.parquet")
 
 
@@ -104,14 +107,101 @@ def _piece(record: tuple[str, ...]) -> str:
     return ",".join('"' + value.replace('"', '""') + '"' for value in record)
 
 
-@settings(max_examples=100)
-@given(st.binary(max_size=300), st.booleans())
-def test_any_bytes_end_in_a_judgement(content: bytes, with_header: bool) -> None:
-    judgement, accepted, quarantine = judge((b"y,a,b\n" if with_header else b"") + content)
-    if judgement.finding is None:
-        assert len(accepted) == judgement.accepted_rows
-        assert len(quarantine) == judgement.bad_rows
-        assert judgement.accepted_rows >= 1
-    else:
+def ends_well(content: bytes, data: DataSection = CONTRACT) -> None:
+    """Accepted or rejected with reasons, and every row is in one of the two files."""
+    judgement, accepted, quarantine = judge(content, data)
+    if judgement.finding is not None:
         assert all(judgement.finding.model_dump().values())
         assert not accepted
+        return
+    assert len(accepted) == judgement.accepted_rows >= 1
+    assert len(quarantine) == judgement.bad_rows
+    assert all(row[-1] for row in quarantine)
+    assert len({row[-2] for row in accepted} | {row[-2] for row in quarantine}) == judgement.rows
+    assert sum(rule.rows for rule in judgement.broken) >= judgement.bad_rows
+
+
+@settings(max_examples=150)
+@given(st.binary(max_size=300), st.booleans())
+def test_any_bytes_end_in_a_judgement(content: bytes, with_header: bool) -> None:
+    ends_well((b"y,a,b\n" if with_header else b"") + content)
+
+
+TYPED = DataSection.model_validate(
+    {
+        "target": "y",
+        "task": "regression",
+        "timestamp": "at",
+        "key": ["at"],
+        "unique": True,
+        "order": "ascending",
+        "max_bad_rows": 1.0,
+        "nulls": ["NA"],
+        "columns": {
+            "y": {"type": "integer", "min": 0, "max": 1e6, "allowed": list(range(100))},
+            "at": {"type": "timestamp"},
+            "x": {"type": "number", "max": 50},
+            "open": {"type": "boolean"},
+        },
+        "compare": ["y <= x"],
+    }
+)
+cells = st.one_of(
+    st.sampled_from(
+        ["", "0", "1", "-1", "12.0", "1.5", "1e3", "1e999", "nan", "inf", "0x1F", "1_0", "NA", "true", "9" * 30]
+    ),
+    st.sampled_from(
+        ["2017-03-01", "2017-03-01 24:00", "2017-03-01T08:00Z", "2017-03-01 08:00+15", "9999-12-31", "epoch", " 7 "]
+    ),
+    texts,
+)
+tables = st.lists(st.tuples(cells, cells, cells, cells), min_size=1, max_size=20)
+
+
+@settings(max_examples=150)
+@given(
+    tables,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1"]),
+    st.sampled_from(",;\t|"),
+    st.booleans(),
+)
+def test_any_values_end_in_a_judgement(
+    table: list[tuple[str, ...]], encoding: str, delimiter: str, packed: bool
+) -> None:
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter=delimiter).writerows([("y", "at", "x", "open"), *table])
+    content = file.getvalue().encode(encoding, errors="replace")
+    ends_well(gzip.compress(content) if packed else content, TYPED)
+
+
+FIRST, SECOND = b'1,2017-03-01 00:00:00,1.5,true\n2,2017-03-01 01:00:00,2.5,"no"\n', b"3,2017-03-01 02:00:00,,0\n"
+SOUND = b"y,at,x,open\n" + (FIRST + SECOND) * 2
+tokens = st.sampled_from(
+    [
+        b'"',
+        b",",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\xff",
+        b"\xc3",
+        b'""',
+        b'\n"',
+        b";",
+        b"\x1f\x8b",
+        b"\xef\xbb\xbf",
+        b"{",
+    ]
+)
+damages = st.tuples(st.integers(0, len(SOUND)), st.integers(0, 12), tokens | st.binary(max_size=4))
+
+
+@settings(max_examples=200)
+@given(st.lists(damages, max_size=6), st.integers(0, 40))
+def test_any_damage_to_a_sound_file_ends_in_a_judgement(changes: list[tuple[int, int, bytes]], cut: int) -> None:
+    content = SOUND
+    for place, length, token in changes:
+        content = content[:place] + token + content[place + length :]
+    packed = gzip.compress(content) if cut % 4 == 0 else content
+    ends_well(packed[: len(packed) - cut // 4], TYPED)
