@@ -199,7 +199,7 @@ class _Cutter:
     def _put(self, chunk: bytes) -> None:
         self._file.write(chunk)
         self.line += chunk.count(b"\n")
-        self._tail = (self._tail + chunk)[-_TAIL:]
+        self._tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (self._tail + chunk)[-_TAIL:]
 
     def _end(self) -> None:
         self._file.close()

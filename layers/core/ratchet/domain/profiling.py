@@ -1,6 +1,6 @@
 """The accepted rows in figures, as SQL over what was accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ratchet.domain.contract_sql import identifier
 from ratchet.domain.data_contract import ColumnRule
@@ -8,6 +8,7 @@ from ratchet.domain.data_contract import ColumnRule
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SAMPLE_ROWS = 50_000
 TOP_VALUES = 10
+_SHOWN = 100  # characters of a value
 NUMBERS = ("number", "integer")
 
 
@@ -18,10 +19,17 @@ def sample(accepted: str, rows: int, names: Sequence[str]) -> str:
     return f"SELECT {columns} FROM {accepted} WHERE ratchet_line % {step} = {step // 2}"  # noqa: S608
 
 
-def moments(accepted: str, names: Sequence[str]) -> str:
-    """SELECT mean and standard deviation of each numeric column."""
-    each = (f"avg({name})::DOUBLE, stddev_pop({name}::DOUBLE)" for name in map(identifier, names))
-    return f"SELECT {', '.join(each)} FROM {accepted}"  # noqa: S608
+def exact(accepted: str, columns: Mapping[str, ColumnRule], nulls_known: Collection[str]) -> str:
+    """SELECT of each column its nulls unless known, least and greatest as text, and of a number mean and deviation."""
+    found: list[str] = []
+    for name, rule in columns.items():
+        column = identifier(name)
+        if name not in nulls_known:
+            found.append(f"count(*) - count({column})")
+        found += (f"left(CAST({which}({column}) AS VARCHAR), {_SHOWN})" for which in ("min", "max"))
+        if rule.type in NUMBERS:
+            found += (f"avg({column})::DOUBLE", f"stddev_pop({column}::DOUBLE)")
+    return f"SELECT {', '.join(found)} FROM {accepted}"  # noqa: S608
 
 
 def quantiles(sampled: str, names: Sequence[str]) -> str:
@@ -40,7 +48,7 @@ def top_values(sampled: str, name: str) -> str:
     """SELECT the commonest values as text, each with its share of all values of the column."""
     column = identifier(name)
     return (
-        f"SELECT left(CAST({column} AS VARCHAR), 100), count(*) / sum(count(*)) OVER () AS share "  # noqa: S608
+        f"SELECT left(CAST({column} AS VARCHAR), {_SHOWN}), count(*) / sum(count(*)) OVER () AS share "  # noqa: S608
         f"FROM {sampled} WHERE {column} IS NOT NULL GROUP BY {column} ORDER BY share DESC, 1 LIMIT {TOP_VALUES}"
     )
 
