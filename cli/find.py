@@ -29,6 +29,11 @@ def find_model(stack: Stack, text: str, pipeline: str | None = None) -> tuple[st
     return None
 
 
+def names_upload(text: str) -> bool:
+    """Whether the text can be an upload's id or key."""
+    return _ID.fullmatch(text) is not None or _key(text).startswith("incoming/")
+
+
 def find_upload(stack: Stack, text: str, pipeline: str | None = None) -> tuple[str, Upload]:
     """An upload by its id (eight characters are enough) or by the object key it came under."""
     found = list(_uploads(stack, text, pipeline))
@@ -43,8 +48,12 @@ def find_upload(stack: Stack, text: str, pipeline: str | None = None) -> tuple[s
     raise CommandError(f"{text} means several uploads. Name one by its id, with --pipeline if need be:{several}")
 
 
+def _key(text: str) -> str:
+    return re.sub(r"^s3://[^/]+/", "", text)
+
+
 def _uploads(stack: Stack, text: str, pipeline: str | None) -> Iterator[tuple[str, Upload]]:
-    key = re.sub(r"^s3://[^/]+/", "", text)
+    key = _key(text)
     for name in pipelines_of(stack, pipeline):
         if _ID.fullmatch(text):
             yield from ((name, upload) for upload in stack.ledger.uploads(name, text))

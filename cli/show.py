@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.text import Text
 
-from cli import savings
+from cli import savings, show_upload
 from cli.errors import CommandError
+from cli.find import names_upload
 from cli.history import Timeline, timeline
 from cli.render import console, finding, moment, now, number, outcome, print_json, seconds, stack_of, table
 from cli.stack import JsonOption, Stack, Target
@@ -54,11 +55,21 @@ def runs(
 
 def show(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="The run's id, such as traffic-g1.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|UPLOAD", help="A run's id, such as traffic-g1, or an upload's id or key."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: its decision, the reasons, the numbers, its states and times."""
+    """Show a run: its decision, reasons, numbers, states and times; or what validation found in an upload."""
     stack = Stack.connect(context)
+    if names_upload(run):
+        report = show_upload.read_report(stack, run)
+        if as_json:
+            print_json(report)
+        else:
+            console.print(show_upload.page(report))
+        return
     record = record_of(stack, run)
     decision = _decision(stack, record)
     states = _timeline(stack, record)

@@ -12,8 +12,10 @@ from cli import history, show, watch
 from cli.history import StateTime, Timeline
 from cli.main import app
 from cli.stack import Stack
+from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import DefinitionRef, Evaluation, RunOutcome
+from ratchet.domain.data_contract import DataSection
 from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.ledger import Claim, RunRecord, Upload, Verdict
 from tests.unit.cli.conftest import FakeFunctions
@@ -21,6 +23,7 @@ from tests.unit.cli.conftest import FakeFunctions
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REFERENCE = DefinitionRef(definition_id="d" * 64, uri="s3://a/d", data_hash="h", settle_seconds=1, on_upload=True)
 FINDING = Finding(what="Not good enough", where="the holdout", why="0.85 is under 0.90", fix="Upload more history")
+UPLOAD_ID = "ab" * 32
 RULE = {"name": "threshold", "passed": False, "sentence": "0.850 misses 0.900", "numbers": {"score": 0.85, "by": []}}
 DECISION: dict[str, Any] = {"outcome": "REFUSE", "rules": [RULE]}
 
@@ -86,6 +89,39 @@ def test_show_gives_all_four_answers_and_the_states(refused: RunRecord, runner: 
     assert document["decision"] == DECISION
     assert document["run"]["run_id"] == "traffic-g1"
     assert document["states"][0]["seconds"] == 2
+
+
+def test_show_tells_what_validation_found_in_an_upload(stack: Stack, runner: CliRunner, tmp_path: Path) -> None:
+    columns = {"temp": {"type": "number", "max": 330}, "y": {"type": "integer"}}
+    contract = {"target": "y", "task": "regression", "columns": columns, "max_bad_rows": 0.5}
+    file = tmp_path / "upload"
+    file.write_text("y;temp;note\n1;280;a\n2;999;b\n")
+    judged = DuckDbValidator(memory_mb=512, threads=1)(file, DataSection.model_validate(contract), UPLOAD_ID, NOW)
+    key = "reports/traffic/v.json"
+    verdict = Verdict(
+        verdict_id="v",
+        upload_id=UPLOAD_ID,
+        data_hash="h",
+        outcome="ACCEPTED",
+        key="incoming/traffic/may.csv",
+        version_id="1",
+        judged_at=NOW,
+        report_uri=f"s3://data/{key}",
+    )
+    report = {"verdict": verdict.model_dump(mode="json"), "judgement": judged.model_dump(mode="json")}
+    stack.s3.put_object(Bucket="data", Key=key, Body=json.dumps(report).encode())
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    seen = Upload(upload_id=UPLOAD_ID, key=verdict.key, version_id="1", modified=NOW, size=9)
+    stack.ledger.record_object("traffic", seen)
+    waiting = runner.invoke(app, ["show", verdict.key])
+    assert waiting.exit_code == 1
+    assert "has not been judged yet" in waiting.stderr
+    stack.ledger.accept("traffic", verdict)
+    for name in (UPLOAD_ID[:8], verdict.key, f"s3://data/{verdict.key}"):
+        printed = runner.invoke(app, ["show", name]).stdout
+        for word in ("may.csv", "1 of them bad", "delimiter ';' (detected)", 'temp "999" is above 330', "at most 330"):
+            assert word in printed
+    assert json.loads(runner.invoke(app, ["show", verdict.key, "--json"]).stdout) == report
 
 
 def test_a_run_that_is_not_there_is_named(refused: RunRecord, runner: CliRunner) -> None:

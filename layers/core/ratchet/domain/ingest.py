@@ -18,7 +18,7 @@ from ratchet.domain.errors import DefinitionInvalidError
 from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.ledger import Ledger, PipelineState, Upload, Verdict
 from ratchet.domain.ports import Clock, ObjectStore, ObjectVersion
-from ratchet.domain.validation import Judgement
+from ratchet.domain.validation import Judgement, remarks
 
 INCOMING = "incoming/"
 NO_PIPELINE = "(none)"  # cannot be a pipeline's name
@@ -152,6 +152,7 @@ def _verdict(upload: Upload, contract: str, now: datetime, judgement: Judgement)
         rows=judgement.rows,
         bad_rows=judgement.bad_rows,
         finding=judgement.finding,
+        remarks=remarks(judgement),
     )
 
 
@@ -188,7 +189,7 @@ def _announcement(pipeline: str, verdict: Verdict) -> Announcement:
     name = verdict.key.rpartition("/")[2]
     good = file_findings.counted(verdict.rows - verdict.bad_rows, "row")
     aside = f", {file_findings.counted(verdict.bad_rows, 'bad row')} put aside" if verdict.bad_rows else ""
-    said = f"{name} is accepted: {good}{aside}."
+    said = " ".join((f"{name} is accepted: {good}{aside}.", *verdict.remarks))
     if verdict.finding:
         said = f"{name} is rejected. {verdict.finding.what}"
     links = {"report": verdict.report_uri, "bad rows": verdict.quarantine_uri}

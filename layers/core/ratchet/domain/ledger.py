@@ -105,6 +105,7 @@ class Verdict(Contract):
     quarantine_uri: str | None = None
     report_uri: str | None = None
     finding: Finding | None = None
+    remarks: tuple[str, ...] = ()  # sentences on what was accepted nevertheless; the report has the rest
 
     def of(self, upload: Upload) -> Self:
         """The verdict with the key and version that its upload has now: which of several was judged says nothing."""

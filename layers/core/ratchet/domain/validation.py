@@ -105,6 +105,19 @@ def bad_row(rules: Sequence[Rule], line: int, broken: Sequence[int], reasons: Se
     return BadRow(line=line, columns=tuple(columns), reasons=tuple(reasons))
 
 
+def remarks(judged: Judgement) -> tuple[str, ...]:
+    """Sentences on what was accepted nevertheless: the warnings, and the rules that most bad rows broke."""
+    if judged.finding is not None:
+        return ()
+    most = sorted(judged.broken, key=lambda rule: -rule.rows)[:_NAMED]
+    put_aside = (
+        f"{rule.column or 'The line'} must be {rule.expects}: {counted(rule.rows, 'row')}, the first in "
+        f"{judged.unit} {rule.first_line}."
+        for rule in most
+    )
+    return (*judged.warnings, *put_aside)
+
+
 def judge_columns(plan: Plan) -> tuple[Finding | None, tuple[str, ...]]:
     """What the contract's policies say of unexpected and missing columns: a finding, or warnings."""
     warnings = []
