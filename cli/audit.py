@@ -23,7 +23,8 @@ def audit(
     stack = Stack.connect(context)
     if pipeline is not None:
         stack.pipeline(pipeline)
-    ask = Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, stack.outputs.data_bucket_name)
+    names = stack.outputs.data_bucket_name, stack.outputs.resource_prefix
+    ask = Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, *names)
     report = Audit(ask)(pipeline)
     if as_json:
         print_json(report)

@@ -15,7 +15,7 @@ _CRON = re.compile(r"^cron\((\S+ ){5}\S+\)$")
 
 def refusals(definition: Definition) -> list[str]:
     """One sentence per fault: the field, what is wrong, and the fix."""
-    return [*_of_name(definition), *_of_training(definition), *_of_serving(definition), *_of_schedule(definition)]
+    return [*_of_name(definition), *_of_training(definition), *_of_schedule(definition)]
 
 
 def _of_name(definition: Definition) -> list[str]:
@@ -42,12 +42,6 @@ def _of_training(definition: Definition) -> list[str]:
 
 def _candidates(definition: Definition) -> list[tuple[str, dict[str, float | int | str]]]:
     return [(f"candidates.{place}", chosen) for place, chosen in enumerate(definition.train.candidates)]
-
-
-def _of_serving(definition: Definition) -> list[str]:
-    if definition.deploy.mode == "serverless" and definition.deploy.instances > 1:
-        return ["deploy.instances: a serverless endpoint has none; remove it, or set deploy.mode to instance"]
-    return []
 
 
 def _of_schedule(definition: Definition) -> list[str]:

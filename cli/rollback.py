@@ -10,8 +10,8 @@ from cli.render import console, now, print_json, waiting
 from cli.stack import JsonOption, Stack
 from ratchet.adapters.event_bus import EventBus
 from ratchet.domain.announcements import announcement_of, kind_of
-from ratchet.domain.deploying import VerifyEndpoint
 from ratchet.domain.rolling_back import RollBack
+from ratchet.domain.verifying import VerifyEndpoint
 
 
 def rollback(

@@ -185,7 +185,8 @@ class Stack:
 
     @cached_property
     def endpoints(self) -> SageMakerEndpoints:
-        return SageMakerEndpoints(self.session.client("sagemaker"), self.predictions)
+        watching = self.session.client("cloudwatch"), self.session.client("application-autoscaling")
+        return SageMakerEndpoints(self.session.client("sagemaker"), self.predictions, *watching)
 
     @cached_property
     def workflow(self) -> StepFunctions:

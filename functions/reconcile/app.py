@@ -28,7 +28,9 @@ def build() -> Reconcile:
     jobs = RunJobs(settings.resource_prefix, settings.preprocess_job_name)
     schedule = RunSchedule(*settings.schedule)
     return Reconcile(
-        ask=Questions(ledger, S3Store(), workflow, endpoints, utc_now, settings.data_bucket_name),
+        ask=Questions(
+            ledger, S3Store(), workflow, endpoints, utc_now, settings.data_bucket_name, settings.resource_prefix
+        ),
         publisher=EventBus(settings.event_bus_name),
         start_run=start_run,
         close_run=CloseRun(ledger, endpoints, start_run, utc_now, settings.resource_prefix, jobs, schedule),

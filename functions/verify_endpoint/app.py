@@ -3,7 +3,7 @@
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.contracts.run import Verification, VerifyEndpointRequest
-from ratchet.domain.deploying import VerifyEndpoint
+from ratchet.domain.verifying import VerifyEndpoint
 from ratchet.observability import doorway, logger
 
 

@@ -17,8 +17,10 @@ from ratchet.contracts.report import RunEndedEvent, WriteReportRequest
 from ratchet.contracts.run import (
     CheckIdempotencyRequest,
     CloseRunRequest,
+    CompareShadowRequest,
     DeployEndpointRequest,
     EvaluateModelRequest,
+    RequestApprovalRequest,
     SelectCandidateRequest,
     VerifyEndpointRequest,
 )
@@ -43,6 +45,9 @@ REQUESTS: dict[str, Any] = {
     "cleanup_endpoints": CleanupRequest,
     "predict": HttpRequest,
     "score_upload": QueueEvent,
+    "record_approval": HttpRequest,
+    "request_approval": RequestApprovalRequest,
+    "compare_shadow": CompareShadowRequest,
 }
 EVENTS = [path for path in sorted((ROOT / "events").glob("*/*.json")) if path.parent.name in REQUESTS]
 

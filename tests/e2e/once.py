@@ -20,7 +20,6 @@ from cli.watch import await_idle
 from ratchet.adapters.event_bus import EventBus
 from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.s3_store import S3Store
-from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment
@@ -174,7 +173,8 @@ def later(stack: Stack) -> Reconcile:
         return datetime.now(UTC) + timedelta(minutes=6)
 
     outputs, session = stack.outputs, stack.session
-    endpoints = SageMakerEndpoints(session.client("sagemaker"), session.client("sagemaker-runtime"))
+    names = outputs.data_bucket_name, outputs.resource_prefix
+    endpoints = stack.endpoints
     workflow = StepFunctions(
         outputs.retrain_state_machine_arn, outputs.ingest_state_machine_arn, session.client("stepfunctions")
     )
@@ -182,7 +182,7 @@ def later(stack: Stack) -> Reconcile:
     clients = session.client("sagemaker"), session.client("glue")
     jobs = RunJobs(outputs.resource_prefix, preprocess_job(stack), *clients)
     return Reconcile(
-        ask=Questions(stack.ledger, S3Store(stack.s3), workflow, endpoints, in_six_minutes, outputs.data_bucket_name),
+        ask=Questions(stack.ledger, S3Store(stack.s3), workflow, endpoints, in_six_minutes, *names),
         publisher=EventBus(outputs.event_bus_name, session.client("events")),
         start_run=starting,
         close_run=CloseRun(stack.ledger, endpoints, starting, in_six_minutes, outputs.resource_prefix, jobs),

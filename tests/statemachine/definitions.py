@@ -17,7 +17,7 @@ Machine = dict[str, Any]
 FOLDER = Path(__file__).parents[2] / "statemachine"
 MACHINES = ("ingest", "retrain")
 
-# Function -> (what its handler parses, what it answers). Deploy Endpoint's answer is the token's.
+# Function -> (what its handler parses, what it answers). The answer of one called with a token is the token's.
 CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "ValidateDataFunction": (ingest.ObjectCreatedEvent, ingest.ValidateDataResult),
     "StartRunFunction": (ingest.StartRunRequest, ingest.StartRunResult),
@@ -25,6 +25,8 @@ CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "SelectCandidateFunction": (run.SelectCandidateRequest, run.Selection),
     "EvaluateModelFunction": (run.EvaluateModelRequest, run.Evaluation),
     "WriteReportFunction": (report.WriteReportRequest, report.WriteReportResult),
+    "RequestApprovalFunction": (run.RequestApprovalRequest, run.ApprovalAnswer),
+    "CompareShadowFunction": (run.CompareShadowRequest, run.ShadowComparison),
     "DeployEndpointFunction": (run.DeployEndpointRequest, run.DeploymentResult),
     "VerifyEndpointFunction": (run.VerifyEndpointRequest, run.Verification),
     "CloseRunFunction": (run.CloseRunRequest, run.CloseRunResult),

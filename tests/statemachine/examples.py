@@ -1,5 +1,6 @@
 """What the mocked services answer, built from the contracts: so contracts and workflows are tested together."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,19 +10,25 @@ from ratchet.contracts.ingest import StartRunResult, ValidateDataResult, Verdict
 from ratchet.contracts.report import WriteReportResult
 from ratchet.contracts.run import (
     Announcement,
+    ApprovalAnswer,
     Candidate,
     Champion,
     CloseRunResult,
+    Decision,
     DeploymentResult,
     Evaluation,
     ModelToScore,
     PreprocessPlan,
+    Rollout,
     Run,
     RunOutcome,
     RunPlan,
     Selection,
+    ShadowComparison,
     TrainPlan,
+    VariantHealth,
     Verification,
+    Watch,
 )
 
 RUN_ID = "traffic-g7"
@@ -60,8 +67,14 @@ CHAMPION = Champion(
 )
 
 
-def plan(known: bool = False, candidates: int = 1, champion: Champion | None = None) -> RunPlan:
-    """New work: with or without its preprocessing, so many candidates, and the champion to beat."""
+WATCH = Watch(errors_5xx=0.01, errors_4xx=0.1, latency_p99_ms=1000)
+STRAIGHT = Rollout(trial=False, approval=False, shadow=False, bake_seconds=0, watch=WATCH)
+
+
+def plan(
+    known: bool = False, candidates: int = 1, champion: Champion | None = None, rollout: Rollout = STRAIGHT
+) -> RunPlan:
+    """New work: with or without its preprocessing, so many candidates, the champion to beat, and the way to serve."""
     return RunPlan(
         outcome="NEW_WORK",
         because="2 uploads are new.",
@@ -85,6 +98,7 @@ def plan(known: bool = False, candidates: int = 1, champion: Champion | None = N
             candidates=tuple(candidate(number + 1) for number in range(candidates)),
         ),
         champion=champion,
+        rollout=rollout,
     )
 
 
@@ -132,8 +146,17 @@ def evaluation(promote: bool = True) -> Evaluation:
 
 REPORT = WriteReportResult(report_uri=f"{ARTIFACTS}/reports/traffic/{RUN_ID}/report.html", size=81_000)
 DEPLOYMENT = DeploymentResult(
-    endpoint_name="ratchet-test-traffic", endpoint_config_name=f"ratchet-test-{RUN_ID}", seconds=212.5
+    endpoint_name="ratchet-test-traffic",
+    endpoint_config_name=f"ratchet-test-{RUN_ID}",
+    seconds=212.5,
+    started_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
 )
+TRIAL = DEPLOYMENT.model_copy(update={"endpoint_name": "ratchet-test-traffic-Trial"})
+SHADOW = DEPLOYMENT.model_copy(update={"endpoint_config_name": f"ratchet-test-{RUN_ID}-Twin"})
+HEALTHY = VariantHealth(requests=900, errors_4xx=0, errors_5xx=0, latency_p99_ms=31.0)
+COMPARISON = ShadowComparison(champion=HEALTHY, candidate=HEALTHY, seconds=300, sentence="Both are well.")
+APPROVED = ApprovalAnswer(outcome=Decision.APPROVED, by="arn:aws:sts::123456789012:assumed-role/a/ada", reason="Good.")
+REJECTED = APPROVED.model_copy(update={"outcome": Decision.REJECTED})
 VERIFICATION = Verification(rows=20, largest_difference=0.0, latency_p50_ms=12.0, latency_max_ms=41.0)
 ANNOUNCEMENT = Announcement(pipeline="traffic", subject="traffic: news", sentence="Something happened.")
 

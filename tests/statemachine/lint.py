@@ -60,6 +60,7 @@ OPERATIONS = {
     "sagemaker:createTransformJob.sync": ("sagemaker", "CreateTransformJob", "DescribeTransformJob"),
     "sagemaker:createModel": ("sagemaker", "CreateModel", "CreateModel"),
     "aws-sdk:sagemaker:describeModel": ("sagemaker", "DescribeModel", "DescribeModel"),
+    "aws-sdk:sagemaker:deleteEndpoint": ("sagemaker", "DeleteEndpoint", "DeleteEndpoint"),
     "aws-sdk:sagemaker:createModelPackage": ("sagemaker", "CreateModelPackage", "CreateModelPackage"),
     "events:putEvents": ("events", "PutEvents", "PutEvents"),
     "sqs:sendMessage": ("sqs", "SendMessage", "SendMessage"),
@@ -123,7 +124,7 @@ def paths_end_in_outcomes(definition: Machine) -> Iterator[str]:
         state = definition["States"][name]
         if state["Type"] == "Succeed":
             yield f"{name} ends well after a failure: lead the failure to a Fail state"
-        if not failed and name in well:
+        if not failed and name in well and state["Type"] != "Choice":
             yield f"{name} goes on after an error that no Choice looked at: lead the error to a Choice first"
         if failed or state["Type"] != "Choice":
             waiting.extend((target, failed) for target in next_states(state))
@@ -357,11 +358,13 @@ def _raw_result(state: State, before: Shape) -> Shape:
 def _after(state: State, before: Shape) -> Shape:
     """What a state passes on."""
     path = state.get("ResultPath", "$")
-    if path is None or state["Type"] not in ("Task", "Map"):
+    if path is None or state["Type"] not in ("Task", "Map", "Pass"):
         return before
     if state["Type"] == "Map":
         last = next(reversed(state["ItemProcessor"]["States"].values()))
         result: Any = [_selected(last, {})]
+    elif state["Type"] == "Pass":
+        result = state["Result"]
     else:
         result = _selected(state, before)
     (reference,) = shapes.references(path)

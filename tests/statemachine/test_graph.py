@@ -115,7 +115,7 @@ UNWRITTEN: list[tuple[str, Break]] = [
         "$.found.Image",
         lambda m: state(m, "Is It The Model?")["Choices"][0]["And"][1].update(StringEqualsPath="$.found.Image"),
     ),
-    ("$.evaluation.x", lambda m: state(m, "Is Candidate Better?")["Choices"][0].update(Variable="$.evaluation.x")),
+    ("$.evaluation.x", lambda m: state(m, "Is Candidate Better?")["Choices"][-1].update(Variable="$.evaluation.x")),
     ("$.plan", lambda m: payload(m, "Close Failed Run").update({"plan.$": "$.plan"})),
     ("$.error", lambda m: state(m, "Announce Deployment")["Parameters"].update({"EndpointId.$": "$.error"})),
     ("$$.Execution.Nam", lambda m: payload(m, "Check Idempotency").update({"run.$": "$$.Execution.Nam"})),

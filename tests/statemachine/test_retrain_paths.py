@@ -9,9 +9,20 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from ratchet.contracts.run import Champion, CloseRunRequest, GlueJobRun, RunOutcome
-from tests.statemachine import examples
-from tests.statemachine.definitions import CONTRACTS, function_of, integration, load, places, tasks, transitions
+from ratchet.contracts.run import Champion, CloseRunRequest, GlueJobRun, Rollout, RunOutcome
+from ratchet.domain.approving import WAIT
+from ratchet.domain.deploy_section import LONGEST_SHADOW
+from tests.statemachine import examples, interpreter
+from tests.statemachine.definitions import (
+    CONTRACTS,
+    function_of,
+    integration,
+    load,
+    places,
+    tasks,
+    text_of,
+    transitions,
+)
 from tests.statemachine.examples import CHAMPION, RUN, answered
 from tests.statemachine.interpreter import Answer, Execution, Raised, run
 from tests.statemachine.lint import DISPENSABLE, OPERATIONS
@@ -43,6 +54,9 @@ DEPLOYED = [
     "Announce Deployment",
     "Model Deployed",
 ]
+TRIED = ["Deploy Trial Endpoint", "Verify Trial Endpoint", "Remove Trial Endpoint", "Is Approval Required?"]
+ASKED = ["Wait For Approval", "Is Deployment Approved?"]
+SHADOWED = ["Shadow Champion", "Bake Shadow", "Compare Shadow"]
 REFUSED = ["Close Refused Run", "Announce Refusal", "Candidate Refused"]
 FAILED = ["Close Failed Run", "Announce Failure", "Run Failed"]
 MADE = {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": examples.selection().candidate.model_uri}}
@@ -54,10 +68,11 @@ def answers(
     candidates: int = 1,
     champion: Champion | None = None,
     changes: Mapping[str, list[Answer]] | None = None,
+    rollout: Rollout = examples.STRAIGHT,
 ) -> dict[str, list[Answer]]:
     """Every service answers well, but for `changes`."""
     good: dict[str, list[Answer]] = {
-        "Check Idempotency": [answered(examples.plan(known, candidates, champion))],
+        "Check Idempotency": [answered(examples.plan(known, candidates, champion, rollout))],
         "Preprocess Data": [examples.PREPROCESSED],
         "Train Candidate": [examples.TRAINED],
         "Select Candidate": [answered(examples.selection(champion))],
@@ -68,6 +83,12 @@ def answers(
         "Write Report": [answered(examples.REPORT)],
         "Close Refused Run": [answered(examples.closed(RunOutcome.REFUSED))],
         "Announce Refusal": [examples.PUT],
+        "Deploy Trial Endpoint": [examples.TRIAL.model_dump(mode="json")],
+        "Verify Trial Endpoint": [answered(examples.VERIFICATION)],
+        "Remove Trial Endpoint": [{}],
+        "Wait For Approval": [examples.APPROVED.model_dump(mode="json")],
+        "Shadow Champion": [examples.SHADOW.model_dump(mode="json")],
+        "Compare Shadow": [answered(examples.COMPARISON)],
         "Register Model": [{"ModelPackageArn": examples.PACKAGE_ARN}],
         "Deploy Endpoint": [examples.DEPLOYMENT.model_dump(mode="json")],
         "Verify Endpoint": [answered(examples.VERIFICATION)],
@@ -79,11 +100,18 @@ def answers(
     return good | dict(changes or {})
 
 
+def rollout_with(state: str) -> Rollout:
+    """The straight way, unless the state is not on it."""
+    return CAREFUL if state in OPTIONAL else examples.STRAIGHT
+
+
 def always(error: str) -> list[Answer]:
     """The same error on every attempt, however often the state retries."""
     return [Raised(error)] * 20
 
 
+CAREFUL = Rollout(trial=True, approval=True, shadow=True, bake_seconds=0, watch=examples.WATCH)
+OPTIONAL = {*TRIED, *ASKED, *SHADOWED}
 MISMATCH = {"Verify Endpoint": always("PredictionMismatchError")}
 
 
@@ -105,6 +133,22 @@ def refusal() -> Execution:
 @pytest.fixture(scope="module")
 def failure() -> Execution:
     return run("retrain", GIVEN, answers(changes=MISMATCH))
+
+
+@pytest.fixture(scope="module")
+def careful() -> Execution:
+    """With everything that may come between the gate and the endpoint."""
+    return run("retrain", GIVEN, answers(champion=CHAMPION, rollout=CAREFUL))
+
+
+@pytest.fixture(scope="module")
+def silence() -> Execution:
+    """The interpreter lets no test raise an error of the language, so the time-out goes by another name."""
+    named = text_of("retrain").replace('"States.Timeout"', '"Test.Timeout"')
+    unanswered = answers(rollout=CAREFUL, changes={"Wait For Approval": always("Test.Timeout")})
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(interpreter, "text_of", lambda _: named)
+        return run("retrain", GIVEN, unanswered)
 
 
 def test_a_first_model_is_deployed(first_model: Execution) -> None:
@@ -153,6 +197,65 @@ def test_a_refusal_closes_the_run_and_tells_people(refusal: Execution) -> None:
     assert [state for state in refusal.path if state not in TO_THE_GATE] == REFUSED
     assert refusal.payload("Close Refused Run")["outcome"] == "REFUSED"
     assert refusal.sent["Announce Refusal"][0]["Entries"][0]["DetailType"] == "Candidate Refused"
+
+
+def after_the_gate(execution: Execution) -> list[str]:
+    return [state for state in execution.path if state not in TO_THE_GATE]
+
+
+def test_the_careful_way_tries_asks_and_shadows_before_it_serves(careful: Execution) -> None:
+    assert careful.status == "SUCCEEDED"
+    assert after_the_gate(careful) == [*TRIED, *ASKED, *SHADOWED, *DEPLOYED]
+    purposes = [careful.payload(state).get("purpose") for state in ("Deploy Trial Endpoint", "Shadow Champion")]
+    assert purposes == ["trial", "shadow"]
+    assert "purpose" not in careful.payload("Deploy Endpoint")
+    assert careful.payload("Verify Trial Endpoint")["deployment"]["endpoint_name"] == examples.TRIAL.endpoint_name
+    assert careful.sent["Remove Trial Endpoint"] == [{"EndpointName": examples.TRIAL.endpoint_name}]
+    assert careful.payload("Verify Endpoint")["deployment"]["endpoint_name"] == examples.DEPLOYMENT.endpoint_name
+
+
+@pytest.mark.parametrize(
+    ("wanted", "way"),
+    [
+        ({"trial": True}, TRIED),
+        ({"approval": True}, ASKED),
+        ({"shadow": True}, SHADOWED),
+        ({"trial": True, "approval": True}, TRIED + ASKED),
+        ({"trial": True, "shadow": True}, TRIED + SHADOWED),
+        ({"approval": True, "shadow": True}, ASKED + SHADOWED),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_each_precaution_is_taken_only_where_it_is_wanted(wanted: dict[str, bool], way: list[str]) -> None:
+    rollout = examples.STRAIGHT.model_copy(update=wanted)
+    execution = run("retrain", GIVEN, answers(champion=CHAMPION, rollout=rollout))
+    assert after_the_gate(execution) == [*way, *DEPLOYED]
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_rejected_candidate_is_refused(shadow: bool) -> None:
+    rollout = examples.STRAIGHT.model_copy(update={"approval": True, "shadow": shadow})
+    rejected: dict[str, list[Answer]] = {"Wait For Approval": [examples.REJECTED.model_dump(mode="json")]}
+    execution = run("retrain", GIVEN, answers(rollout=rollout, changes=rejected))
+    assert execution.status == "SUCCEEDED"
+    assert after_the_gate(execution) == [*ASKED, *REFUSED]
+
+
+def test_silence_is_a_refusal(silence: Execution) -> None:
+    assert silence.status == "SUCCEEDED"
+    assert after_the_gate(silence) == [*TRIED, ASKED[0], "Nobody Answered", ASKED[1], *REFUSED]
+    assert TASKS["Wait For Approval"]["TimeoutSeconds"] == WAIT.total_seconds()
+
+
+def test_the_execution_outlasts_the_longest_wait_for_a_person() -> None:
+    longest = TASKS["Wait For Approval"]["TimeoutSeconds"] + TASKS["Train Candidate"]["TimeoutSeconds"]
+    deploying = sum(TASKS[state]["TimeoutSeconds"] for state in ("Deploy Trial Endpoint", "Deploy Endpoint"))
+    assert RETRAIN["TimeoutSeconds"] > longest + deploying + LONGEST_SHADOW.total_seconds()
+
+
+def test_a_refused_candidate_is_neither_tried_nor_asked_for() -> None:
+    execution = run("retrain", GIVEN, answers(promote=False, champion=CHAMPION, rollout=CAREFUL))
+    assert after_the_gate(execution) == REFUSED
 
 
 def test_an_evaluation_that_says_neither_does_not_deploy() -> None:
@@ -206,7 +309,8 @@ BEFORE_THE_END = [
 @pytest.mark.parametrize("state", BEFORE_THE_END)
 def test_whatever_fails_the_run_is_closed_and_people_are_told(state: str) -> None:
     refuses = state == "Close Refused Run"
-    execution = run("retrain", GIVEN, answers(not refuses, changes={state: always("SomethingBrokeError")}))
+    broken = {state: always("SomethingBrokeError")}
+    execution = run("retrain", GIVEN, answers(not refuses, changes=broken, rollout=rollout_with(state)))
     assert execution.status == "FAILED"
     assert execution.error == "RunFailed"
     assert "SomethingBrokeError" in str(execution.cause)
@@ -266,7 +370,7 @@ RETRIERS = [
 def test_a_busy_world_is_asked_again(state: str, error: str, number: int, retrier: dict[str, Any]) -> None:
     refuses, fails = "Refus" in state, state in ("Close Failed Run", "Announce Failure")
     lost = {"Create Model": REFUSING} if state == AFTER_A_REFUSAL else {}
-    good = answers(promote=not refuses, changes=MISMATCH if fails else lost)
+    good = answers(promote=not refuses, changes=MISMATCH if fails else lost, rollout=rollout_with(state))
     busy = [Raised("Any.Other" if error == "States.TaskFailed" else error)] * retrier["MaxAttempts"]
     execution = run("retrain", GIVEN, {**good, state: [*busy, *good[state]]})
     assert execution.path[-1] == ("Candidate Refused" if refuses else "Run Failed" if fails else "Model Deployed")
@@ -292,10 +396,10 @@ def test_what_the_caller_did_wrong_is_not_tried_again() -> None:
 
 
 def test_every_function_can_parse_what_it_is_sent(
-    next_model: Execution, refusal: Execution, failure: Execution
+    next_model: Execution, refusal: Execution, failure: Execution, careful: Execution
 ) -> None:
     sent_to = {}
-    for execution in (next_model, refusal, failure):
+    for execution in (next_model, refusal, failure, careful):
         for state in execution.sent:
             if function := function_of(TASKS[state]):
                 sent_to[state] = function
@@ -318,10 +422,10 @@ def test_promotion_hands_over_all_that_was_learned(next_model: Execution) -> Non
 
 
 def test_every_other_service_gets_a_request_its_api_takes(
-    next_model: Execution, refusal: Execution, failure: Execution, lost_answer: Execution
+    next_model: Execution, refusal: Execution, failure: Execution, lost_answer: Execution, careful: Execution
 ) -> None:
     asked = set()
-    for execution in (next_model, refusal, failure, lost_answer):
+    for execution in (next_model, refusal, failure, lost_answer, careful):
         for state, sent in _service_calls(execution):
             asked.add(state)
             service, operation, _ = OPERATIONS[integration(TASKS[state])]
@@ -353,8 +457,14 @@ def test_everything_that_sagemaker_makes_carries_its_tags(next_model: Execution)
 
 
 def test_every_state_is_on_a_tested_path(
-    next_model: Execution, refusal: Execution, failure: Execution, lost_answer: Execution
+    next_model: Execution,
+    refusal: Execution,
+    failure: Execution,
+    lost_answer: Execution,
+    careful: Execution,
+    silence: Execution,
 ) -> None:
     elsewhere = {"Nothing To Do", "Run Not Closed", "People Not Told"}
-    seen = {*next_model.path, *refusal.path, *failure.path, *lost_answer.path, *elsewhere}
+    walked = (next_model, refusal, failure, lost_answer, careful, silence)
+    seen = {name for execution in walked for name in execution.path} | elsewhere
     assert seen == {place.name for place in places(RETRAIN)}

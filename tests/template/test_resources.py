@@ -186,11 +186,13 @@ def test_people_are_told_of_everything_that_the_workflows_announce_but_acceptanc
         for entry in place.state["Parameters"].get("Entries", ())
     }
     pattern = resources("AWS::Events::Rule", deployed())["NotifyFunctionAnnounced"]["EventPattern"]
-    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | {
+    by_others = {
         "Work Stalled",
         "Champion Rolled Back",
+        "Approval Requested",
         "Endpoint Deleted",
-    }
+    }  # functions and commands
+    assert set(pattern["detail-type"]) == announced - {"Data Accepted"} | by_others
 
 
 def test_a_report_is_written_again_whenever_a_run_ends() -> None:
@@ -199,6 +201,7 @@ def test_a_report_is_written_again_whenever_a_run_ends() -> None:
     assert written["source"] == ["ratchet"]
     assert set(written["detail-type"]) == set(told["detail-type"]) - {
         "Data Rejected",
+        "Approval Requested",
         "Champion Rolled Back",
         "Endpoint Deleted",
     }

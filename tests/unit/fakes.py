@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ratchet.contracts.base import Contract
 from ratchet.contracts.ingest import StartRunRequest
-from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
-from ratchet.domain.definition import DeploySection
+from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointMissingError
 from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, ScoringJob, StartedJobs
 from tests.unit import samples
@@ -46,7 +47,7 @@ class FakeWorkflow:
     def status(self, execution_arn: str) -> ExecutionStatus:
         return self.statuses.get(execution_arn, ExecutionStatus.RUNNING)
 
-    def task_succeeded(self, token: str, result: DeploymentResult) -> None:
+    def task_succeeded(self, token: str, result: Contract) -> None:
         self.answers.append((token, result))
 
     def task_failed(self, token: str, error: str, cause: str) -> None:
@@ -60,6 +61,12 @@ class FakeEndpoints:
     clock: FakeClock
     live: dict[str, EndpointDescription] = field(default_factory=dict)
     configs: dict[str, tuple[str, DeploySection, dict[str, str]]] = field(default_factory=dict)
+    shadows: dict[str, str] = field(default_factory=dict)  # configuration -> model that gets copies
+    strategies: dict[str, str] = field(default_factory=dict)  # endpoint -> of its last update
+    watched: dict[str, Watch] = field(default_factory=dict)
+    scaled: dict[str, Scaling] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)  # that went off
+    healths: dict[bool, VariantHealth] = field(default_factory=dict)  # of the shadow, or not
     wanted: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
@@ -68,24 +75,47 @@ class FakeEndpoints:
     def describe(self, name: str) -> EndpointDescription | None:
         return self.live.get(name)
 
-    def ensure_config(self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str]) -> None:
+    def ensure_config(
+        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
+    ) -> None:
         self.configs.setdefault(name, (model_name, deploy, tags))
+        if shadow is not None:
+            self.shadows[name] = shadow
 
     def create(self, name: str, config_name: str, tags: dict[str, str]) -> None:
         self.calls.append(f"create {name} {config_name}")
         self.wanted[name] = config_name
         self.live[name] = EndpointDescription(name, config_name, "Creating", self.clock())
 
-    def update(self, name: str, config_name: str) -> None:
+    def update(self, name: str, config_name: str, deploy: DeploySection | None = None) -> None:
         if self.live[name].status != "InService":
             raise DependencyBusyError("Cannot update in-progress endpoint")
         self.calls.append(f"update {name} {config_name}")
+        self.strategies[name] = deploy.strategy if deploy else "put back"
         self.wanted[name] = config_name
         self.live[name] = replace(self.live[name], status="Updating", modified=self.clock())
 
     def delete(self, name: str) -> None:
         self.calls.append(f"delete {name}")
         del self.live[name]
+
+    def watch(self, name: str, watch: Watch) -> None:
+        self.watched[name] = watch
+
+    def unwatch(self, name: str) -> None:
+        self.watched.pop(name, None)
+
+    def scale(self, name: str, scaling: Scaling) -> None:
+        self.scaled[name] = scaling
+
+    def unscale(self, name: str) -> None:
+        self.scaled.pop(name, None)
+
+    def tripped(self, name: str, since: datetime) -> list[str]:
+        return self.alarms
+
+    def health(self, name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+        return self.healths[shadow]
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction:
         self.asked.append(record)

@@ -19,6 +19,7 @@ from ratchet.contracts.run import (
     DeploymentResult,
     EvaluateModelRequest,
     Evaluation,
+    Purpose,
     Run,
     RunOutcome,
     RunPlan,
@@ -28,10 +29,11 @@ from ratchet.contracts.run import (
     TrainingResult,
     VerifyEndpointRequest,
 )
+from ratchet.domain.approving import RecordApproval, RequestApproval
 from ratchet.domain.audit import Audit
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
-from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment, VerifyEndpoint
+from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment
 from ratchet.domain.evaluation import EvaluateModel
 from ratchet.domain.ledger import PipelineState, RunRecord
 from ratchet.domain.planning import CheckIdempotency
@@ -40,7 +42,9 @@ from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.reporting import WriteReport
 from ratchet.domain.selection import SelectCandidate
+from ratchet.domain.shadowing import CompareShadow
 from ratchet.domain.starting import StartRun
+from ratchet.domain.verifying import VerifyEndpoint
 from tests.unit import samples
 from tests.unit.fakes import (
     FakeClock,
@@ -93,7 +97,12 @@ class World:
             self.ledger, self.endpoints, self.workflow, self.clock, samples.PREFIX
         )
         self.verify_endpoint = VerifyEndpoint(self.store, self.endpoints)
-        self.ask = Questions(self.ledger, self.store, self.workflow, self.endpoints, self.clock, samples.DATA)
+        self.compare_shadow = CompareShadow(self.ledger, self.endpoints, self.clock)
+        self.request_approval = RequestApproval(self.ledger, self.workflow, self.publisher, self.clock)
+        self.record_approval = RecordApproval(self.ledger, self.workflow, self.clock)
+        self.ask = Questions(
+            self.ledger, self.store, self.workflow, self.endpoints, self.clock, samples.DATA, samples.PREFIX
+        )
         self.reconcile = Reconcile(self.ask, self.publisher, self.start_run, self.close_run, self.resume_deployment)
         self.audit = Audit(self.ask)
 
@@ -187,8 +196,9 @@ class World:
     def evaluate(self, run: Run, plan: RunPlan, selection: Selection) -> Evaluation:
         return self.evaluate_model(EvaluateModelRequest(run=run, plan=plan, selection=selection))
 
-    def deploy(self, run: Run, selection: Selection, attempt: int = 1) -> None:
-        request = DeployEndpointRequest(run=run, selection=selection, task_token=f"token-{attempt}")
+    def deploy(self, run: Run, selection: Selection, attempt: int = 1, purpose: Purpose = Purpose.SERVE) -> None:
+        token = f"token-{attempt}" if purpose is Purpose.SERVE else f"{purpose}-{attempt}"
+        request = DeployEndpointRequest(run=run, selection=selection, task_token=token, purpose=purpose)
         self.deploy_endpoint(request)
 
     def verify(self, run: Run, selection: Selection, deployment: DeploymentResult) -> Any:
@@ -218,7 +228,9 @@ class World:
         run, plan, selection, evaluation = self.judged(candidate, until)
         assert evaluation.outcome == "PROMOTE", evaluation.sentence
         self.deploy(run, selection)
-        self.endpoints.finish(ENDPOINT)
+        under_way = self.ledger.deployment("traffic")
+        assert under_way is not None
+        self.endpoints.finish(under_way.endpoint_name)
         self.resume_deployment(ENDPOINT)
         _, deployment = self.workflow.answers[-1]
         self.close(

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 
 from ratchet.contracts.http import HttpAnswer, HttpRequest
 from ratchet.domain.errors import (
+    ApprovalClosedError,
+    ApprovalUnknownError,
     BusyError,
     CallerError,
     EndpointAsleepError,
@@ -25,7 +27,9 @@ from ratchet.settings import on_lambda
 
 # What is not listed goes by its family: the caller is wrong 400, the world is busy 503, we are broken 500.
 STATUSES: Mapping[type[RatchetError], int] = {
+    ApprovalUnknownError: 404,
     PipelineUnknownError: 404,
+    ApprovalClosedError: 409,
     ModelMissingError: 409,
     RequestTooLargeError: 413,
     ModelFailedError: 502,

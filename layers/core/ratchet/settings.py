@@ -91,6 +91,25 @@ class ResumeDeploymentSettings(Settings):
     resource_prefix: Setting
 
 
+class CompareShadowSettings(Settings):
+    """compare_shadow"""
+
+    ledger_table_name: Setting
+
+
+class RecordApprovalSettings(Settings):
+    """record_approval"""
+
+    ledger_table_name: Setting
+
+
+class RequestApprovalSettings(Settings):
+    """request_approval"""
+
+    ledger_table_name: Setting
+    event_bus_name: Setting
+
+
 class FailedRunSettings(Settings):
     """What ends a failed run: its jobs are looked for, and its retry is planned."""
 

@@ -69,7 +69,7 @@ def test_a_cancelled_transaction_for_any_other_reason_stays_what_it_is(
         ("get_item", lambda ledger: ledger.pipeline(P)),
         ("query", lambda ledger: ledger.verdicts(P)),
         ("put_item", lambda ledger: ledger.reject(P, samples.verdict(1, "REJECTED"))),
-        ("delete_item", lambda ledger: ledger.end_deployment(P, 1)),
+        ("delete_item", lambda ledger: ledger.end_deployment(samples.deployment())),
         ("transact_write_items", lambda ledger: ledger.apply_definition(P, samples.definition_ref())),
     ],
 )

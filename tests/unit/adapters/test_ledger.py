@@ -290,13 +290,15 @@ def test_runs_come_oldest_first_past_nine(applied: Ledger) -> None:
     assert [run.fence for run in applied.runs(P)] == list(range(1, 12))
 
 
-def test_a_deployment_is_ended_by_its_own_fence_only(applied: Ledger) -> None:
+@pytest.mark.parametrize("other", [{"fence": 0}, {"task_token": "of an earlier step of the run"}])
+def test_a_deployment_is_ended_by_its_own_fence_and_token_only(applied: Ledger, other: dict[str, object]) -> None:
     claim, _ = claim_run(applied)
-    applied.begin_deployment(claim, samples.deployment())
-    applied.end_deployment(P, 0)
-    assert applied.deployment(P) == samples.deployment()
-    applied.end_deployment(P, 1)
-    applied.end_deployment(P, 1)
+    deployment = samples.deployment()
+    applied.begin_deployment(claim, deployment)
+    applied.end_deployment(deployment.model_copy(update=other))
+    assert applied.deployment(P) == deployment
+    applied.end_deployment(deployment)
+    applied.end_deployment(deployment)
     assert applied.deployment(P) is None
 
 

@@ -10,7 +10,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
-from ratchet.domain.definition import DeploySection
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointFailedError
 from tests.unit import samples
 

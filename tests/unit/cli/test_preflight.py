@@ -33,7 +33,6 @@ def test_the_sample_pipelines_are_acceptable(folder: Path) -> None:
             f"train.hyperparameters.interaction_constraints={'x' * 2501}",
             "train.hyperparameters.interaction_constraints",
         ),
-        ("deploy.instances=2", "deploy.instances"),
         ("name=traffic-", "name"),
     ],
 )

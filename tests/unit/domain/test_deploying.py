@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from ratchet.contracts.run import DeploymentResult, Run, Selection
-from ratchet.domain.deploying import Action, Failure, difference, ending, next_action, put_back
+from ratchet.domain.deploy_section import DeploySection
+from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import DependencyBusyError, PredictionMismatchError, StaleRunError
 from ratchet.domain.ledger import Deployment
 from ratchet.domain.ports import EndpointDescription, Prediction
+from ratchet.domain.settling import Action, next_action, put_back, remove
+from ratchet.domain.verifying import difference
 from tests.unit import samples
 from tests.unit.fakes import FakeClock, FakeEndpoints
 from tests.unit.world import ENDPOINT, World
@@ -52,7 +55,9 @@ def under_way() -> Deployment:
 
 def test_the_wanted_configuration_in_service_is_success() -> None:
     end = ending(under_way(), live("InService", CANDIDATE), LATER)
-    assert end == DeploymentResult(endpoint_name=ENDPOINT, endpoint_config_name=CANDIDATE, seconds=60.0)
+    assert end == DeploymentResult(
+        endpoint_name=ENDPOINT, endpoint_config_name=CANDIDATE, seconds=60.0, started_at=samples.NOW
+    )
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating"])
@@ -203,7 +208,7 @@ def test_a_retry_that_asks_for_the_change_anew_dates_it_anew(world: World) -> No
     run, selection = judged(world)
     update = world.endpoints.update
 
-    def lose(name: str, config_name: str) -> None:
+    def lose(name: str, config_name: str, deploy: DeploySection | None = None) -> None:
         raise DependencyBusyError("Rate exceeded")
 
     world.endpoints.update = lose  # type: ignore[method-assign]
@@ -243,15 +248,15 @@ def test_put_back_returns_only_when_the_champion_serves(endpoints: FakeEndpoints
     endpoints.serve(ENDPOINT, CANDIDATE)
     for _ in range(2):
         with pytest.raises(DependencyBusyError, match=f"back to {CHAMPION}"):
-            put_back(endpoints, ENDPOINT, champion, {})
+            put_back(endpoints, champion, {})
     assert endpoints.calls == [f"update {ENDPOINT} {CHAMPION}"]
     endpoints.finish(ENDPOINT)
-    put_back(endpoints, ENDPOINT, champion, {})
+    put_back(endpoints, champion, {})
 
 
 def test_put_back_makes_a_lost_endpoint_anew(endpoints: FakeEndpoints) -> None:
     with pytest.raises(DependencyBusyError):
-        put_back(endpoints, ENDPOINT, samples.champion(), {})
+        put_back(endpoints, samples.champion(), {})
     assert endpoints.calls == [f"create {ENDPOINT} {CHAMPION}"]
 
 
@@ -260,30 +265,30 @@ def test_put_back_replaces_a_failed_endpoint(endpoints: FakeEndpoints, status: s
     endpoints.live[ENDPOINT] = live(status, CANDIDATE)
     for _ in range(2):
         with pytest.raises(DependencyBusyError):
-            put_back(endpoints, ENDPOINT, samples.champion(), {})
+            put_back(endpoints, samples.champion(), {})
     assert endpoints.calls == [f"delete {ENDPOINT}", f"create {ENDPOINT} {CHAMPION}"]
 
 
 def test_without_a_champion_an_unverified_endpoint_is_deleted(endpoints: FakeEndpoints) -> None:
     endpoints.serve(ENDPOINT, CANDIDATE)
-    put_back(endpoints, ENDPOINT, None, {})
-    put_back(endpoints, ENDPOINT, None, {})
+    remove(endpoints, ENDPOINT)
+    remove(endpoints, ENDPOINT)
     assert endpoints.calls == [f"delete {ENDPOINT}"]
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "UpdateRollbackFailed"])
 def test_without_a_champion_an_endpoint_gone_wrong_is_deleted(endpoints: FakeEndpoints, status: str) -> None:
     endpoints.live[ENDPOINT] = live(status, CANDIDATE)
-    put_back(endpoints, ENDPOINT, None, {})
+    remove(endpoints, ENDPOINT)
     assert endpoints.calls == [f"delete {ENDPOINT}"]
 
 
 def test_without_a_champion_an_endpoint_on_its_way_is_waited_for(endpoints: FakeEndpoints) -> None:
     endpoints.live[ENDPOINT] = live("Creating", CANDIDATE)
     with pytest.raises(DependencyBusyError, match="is Creating"):
-        put_back(endpoints, ENDPOINT, None, {})
+        remove(endpoints, ENDPOINT)
     endpoints.live[ENDPOINT] = live("Deleting", CANDIDATE)
-    put_back(endpoints, ENDPOINT, None, {})
+    remove(endpoints, ENDPOINT)
 
 
 DEPLOYMENT = DeploymentResult(endpoint_name=ENDPOINT, endpoint_config_name=CHAMPION, seconds=90)

@@ -16,10 +16,17 @@ from pydantic import BaseModel
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
 from ratchet.adapters.clock import utc_now
-from ratchet.contracts.run import Champion, DefinitionRef, RunOutcome
-from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError, StaleRunError, UploadUnknownError
+from ratchet.contracts.run import ApprovalAnswer, Champion, DefinitionRef, RunOutcome
+from ratchet.domain.errors import (
+    ApprovalUnknownError,
+    DependencyBusyError,
+    PipelineUnknownError,
+    StaleRunError,
+    UploadUnknownError,
+)
 from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
+    Approval,
     ChampionChange,
     Claim,
     Deployment,
@@ -302,18 +309,38 @@ class DynamoDbLedger:
     def deployment(self, pipeline: str) -> Deployment | None:
         return self._get(pipeline, _DEPLOYMENT, Deployment)
 
-    def end_deployment(self, pipeline: str, fence: int) -> None:
-        try:
-            with busy_errors(), _conditions():
-                self._dynamodb.delete_item(
-                    TableName=self._table,
-                    Key=_key(pipeline, _DEPLOYMENT),
-                    ConditionExpression="#fence = :fence",
-                    ExpressionAttributeNames={"#fence": "fence"},
-                    ExpressionAttributeValues=_values({"fence": fence}),
-                )
-        except ConditionFailedError:
-            return
+    def end_deployment(self, deployment: Deployment) -> None:
+        with suppress(ConditionFailedError), busy_errors(), _conditions():
+            self._dynamodb.delete_item(
+                TableName=self._table,
+                Key=_key(deployment.pipeline, _DEPLOYMENT),
+                ConditionExpression="#fence = :fence AND #token = :token",
+                ExpressionAttributeNames={"#fence": "fence", "#token": "task_token"},
+                ExpressionAttributeValues=_values({"fence": deployment.fence, "token": deployment.task_token}),
+            )
+
+    def request_approval(self, claim: Claim, approval: Approval) -> None:
+        self._under(claim, self._putting(claim.pipeline, f"APPROVAL#{approval.run_id}", _plain(approval)))
+
+    def approval(self, pipeline: str, run_id: str) -> Approval | None:
+        return self._get(pipeline, f"APPROVAL#{run_id}", Approval)
+
+    def decide_approval(self, pipeline: str, run_id: str, answer: ApprovalAnswer, now: datetime) -> Approval:
+        found = {
+            "decision": answer.outcome.value,
+            "by": answer.by,
+            "reason": answer.reason,
+            "decided_at": now.isoformat(),
+        }
+        self._change_approval(pipeline, run_id, found, "attribute_not_exists(#decision)")
+        approval = self.approval(pipeline, run_id)
+        if approval is None:
+            raise ApprovalUnknownError(f"nobody was asked to approve {run_id}")
+        return approval
+
+    def supersede_approval(self, pipeline: str, run_id: str, now: datetime) -> bool:
+        untouched = "attribute_not_exists(#decision) AND attribute_not_exists(#superseded_at)"
+        return self._change_approval(pipeline, run_id, {"superseded_at": now.isoformat()}, untouched)
 
     def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:
         state = self.pipeline(claim.pipeline)
@@ -347,6 +374,17 @@ class DynamoDbLedger:
         except ConditionFailedError as error:
             raise self._stale(claim) from error
         return left
+
+    def _change_approval(self, pipeline: str, run_id: str, changes: dict[str, str], condition: str) -> bool:
+        expression = f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
+        change = self._updating(
+            pipeline, f"APPROVAL#{run_id}", expression, f"attribute_exists(PK) AND {condition}", changes
+        )
+        try:
+            self._transact(change)
+        except ConditionFailedError:
+            return False
+        return True
 
     def _record_upload(self, pipeline: str, seen: Upload) -> Upload:
         with suppress(ConditionFailedError):

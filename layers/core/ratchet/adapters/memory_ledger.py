@@ -5,10 +5,11 @@ from datetime import datetime
 from threading import RLock
 
 from ratchet.adapters.clock import utc_now
-from ratchet.contracts.run import Champion, DefinitionRef, RunOutcome
-from ratchet.domain.errors import PipelineUnknownError, StaleRunError, UploadUnknownError
+from ratchet.contracts.run import ApprovalAnswer, Champion, DefinitionRef, RunOutcome
+from ratchet.domain.errors import ApprovalUnknownError, PipelineUnknownError, StaleRunError, UploadUnknownError
 from ratchet.domain.identity import run_key
 from ratchet.domain.ledger import (
+    Approval,
     ChampionChange,
     Claim,
     Deployment,
@@ -45,6 +46,7 @@ class MemoryLedger:
         self._deployments: dict[str, Deployment] = {}
         self._withdrawals: dict[str, dict[str, Withdrawal]] = {}
         self._champions: dict[str, list[ChampionChange]] = {}
+        self._approvals: dict[tuple[str, str], Approval] = {}
 
     def pipeline(self, name: str) -> PipelineState | None:
         return self._states.get(name)
@@ -229,11 +231,37 @@ class MemoryLedger:
     def deployment(self, pipeline: str) -> Deployment | None:
         return self._deployments.get(pipeline)
 
-    def end_deployment(self, pipeline: str, fence: int) -> None:
+    def end_deployment(self, deployment: Deployment) -> None:
         with self._lock:
-            deployment = self._deployments.get(pipeline)
-            if deployment is not None and deployment.fence == fence:
-                del self._deployments[pipeline]
+            stored = self._deployments.get(deployment.pipeline)
+            if stored and (stored.fence, stored.task_token) == (deployment.fence, deployment.task_token):
+                del self._deployments[deployment.pipeline]
+
+    def request_approval(self, claim: Claim, approval: Approval) -> None:
+        with self._lock:
+            self._owned(claim)
+            self._approvals[claim.pipeline, approval.run_id] = approval
+
+    def approval(self, pipeline: str, run_id: str) -> Approval | None:
+        return self._approvals.get((pipeline, run_id))
+
+    def decide_approval(self, pipeline: str, run_id: str, answer: ApprovalAnswer, now: datetime) -> Approval:
+        with self._lock:
+            approval = self.approval(pipeline, run_id)
+            if approval is None:
+                raise ApprovalUnknownError(f"nobody was asked to approve {run_id}")
+            if approval.decision is None:
+                found = {"decision": answer.outcome, "by": answer.by, "reason": answer.reason, "decided_at": now}
+                self._approvals[pipeline, run_id] = approval.model_copy(update=found)
+            return self._approvals[pipeline, run_id]
+
+    def supersede_approval(self, pipeline: str, run_id: str, now: datetime) -> bool:
+        with self._lock:
+            approval = self.approval(pipeline, run_id)
+            if approval is None or approval.decision is not None or approval.superseded_at is not None:
+                return False
+            self._approvals[pipeline, run_id] = approval.model_copy(update={"superseded_at": now})
+            return True
 
     def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:
         with self._lock:
@@ -245,7 +273,7 @@ class MemoryLedger:
                 self._champions.setdefault(claim.pipeline, []).append(champion_change(state, run, champion))
             left = after_close(state, run, champion)
             self._states[claim.pipeline] = left
-            self.end_deployment(claim.pipeline, claim.fence)
+            self._deployments.pop(claim.pipeline, None)
             return left
 
     def _known(self, pipeline: str) -> PipelineState:

@@ -11,16 +11,16 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code, error_message
-from ratchet.domain.definition import DeploySection
+from ratchet.adapters.endpoint_requests import SHADOW_VARIANT, change, variant
+from ratchet.adapters.endpoint_watch import EndpointWatch
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointFailedError
 from ratchet.domain.ports import EndpointDescription, Prediction
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_sagemaker.type_defs import TagTypeDef
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
-
-VARIANT = "AllTraffic"  # never another name: an update that renames the variant loses its traffic
 
 # A first request to a serverless endpoint starts a container; SageMaker itself gives up after 60 s.
 _RUNTIME_CONFIG = CLIENT_CONFIG.merge(Config(read_timeout=65))
@@ -49,12 +49,17 @@ def _says(error: ClientError, text: str) -> bool:
     return error_code(error) == "ValidationException" and text in error_message(error)
 
 
-class SageMakerEndpoints:
+class SageMakerEndpoints(EndpointWatch):
     """The Endpoints port over SageMaker."""
 
     def __init__(
-        self, client: "SageMakerClient | None" = None, runtime: "SageMakerRuntimeClient | None" = None
+        self,
+        client: "SageMakerClient | None" = None,
+        runtime: "SageMakerRuntimeClient | None" = None,
+        cloudwatch: Any = None,
+        autoscaling: Any = None,
     ) -> None:
+        super().__init__(cloudwatch, autoscaling)
         self._client = client
         self._runtime = runtime
 
@@ -78,14 +83,18 @@ class SageMakerEndpoints:
             status=answer["EndpointStatus"],
             modified=answer["LastModifiedTime"],
             failure_reason=answer.get("FailureReason", ""),
+            full_weight="PendingDeploymentSummary" not in answer and _at_full_weight(answer),
         )
 
-    def ensure_config(self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str]) -> None:
+    def ensure_config(
+        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
+    ) -> None:
+        variants: dict[str, Any] = {"ProductionVariants": [variant(model_name, deploy)]}
+        if shadow is not None:
+            variants["ShadowProductionVariants"] = [variant(shadow, deploy, SHADOW_VARIANT)]
         try:
             with _sagemaker_errors():
-                self._sagemaker.create_endpoint_config(
-                    EndpointConfigName=name, ProductionVariants=[_variant(model_name, deploy)], Tags=_tags(tags)
-                )
+                self._sagemaker.create_endpoint_config(EndpointConfigName=name, **variants, Tags=_tags(tags))
         except ClientError as error:
             if not _says(error, "already existing"):
                 raise
@@ -98,9 +107,9 @@ class SageMakerEndpoints:
             if not _says(error, "already existing"):
                 raise
 
-    def update(self, name: str, config_name: str) -> None:
+    def update(self, name: str, config_name: str, deploy: DeploySection | None = None) -> None:
         with _sagemaker_errors():
-            self._sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config_name)
+            self._sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config_name, **change(name, deploy))
 
     def delete(self, name: str) -> None:
         try:
@@ -130,12 +139,9 @@ class SageMakerEndpoints:
         return Prediction(json.loads(body), (time.perf_counter() - started) * 1000)
 
 
-def _variant(model_name: str, deploy: DeploySection) -> Any:
-    variant = {"VariantName": VARIANT, "ModelName": model_name, "InitialVariantWeight": 1.0}
-    if deploy.mode == "serverless":
-        serverless = {"MemorySizeInMB": deploy.memory_mb, "MaxConcurrency": deploy.max_concurrency}
-        return {**variant, "ServerlessConfig": serverless}
-    return {**variant, "InstanceType": deploy.instance_type, "InitialInstanceCount": deploy.instances}
+def _at_full_weight(endpoint: "DescribeEndpointOutputTypeDef") -> bool:
+    variants = [*endpoint.get("ProductionVariants", []), *endpoint.get("ShadowProductionVariants", [])]
+    return all(found.get("CurrentWeight") == found.get("DesiredWeight") for found in variants)
 
 
 def _tags(tags: dict[str, str]) -> "list[TagTypeDef]":

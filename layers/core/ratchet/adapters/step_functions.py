@@ -9,7 +9,8 @@ import boto3
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code, error_message
-from ratchet.contracts.run import DeploymentResult, Run
+from ratchet.contracts.base import Contract
+from ratchet.contracts.run import Run
 from ratchet.domain.errors import DependencyBusyError
 from ratchet.domain.ports import ExecutionStatus
 
@@ -69,7 +70,7 @@ class StepFunctions:
         running = answer["status"] in ("RUNNING", "PENDING_REDRIVE")
         return ExecutionStatus.RUNNING if running else ExecutionStatus.ENDED
 
-    def task_succeeded(self, token: str, result: DeploymentResult) -> None:
+    def task_succeeded(self, token: str, result: Contract) -> None:
         with _answered_is_fine(), _step_functions_errors():
             self._sfn.send_task_success(taskToken=token, output=result.model_dump_json())
 

@@ -22,5 +22,7 @@ class ReconcileReport(Contract):
     stalled: tuple[str, ...] = ()  # of those closed, the runs whose work nobody tries again
     closed: tuple[str, ...] = ()  # runs whose execution had ended without closing them
     resumed: tuple[str, ...] = ()  # deployments that had ended without their run being told
+    superseded: tuple[str, ...] = ()  # runs that wait for approval while newer work has arrived
+    removed: tuple[str, ...] = ()  # endpoints that a run left: trials, and those of another mode
     restored: tuple[str, ...] = ()  # endpoints put back on their champion
     waiting: tuple[str, ...] = ()  # what was busy and will be looked at again

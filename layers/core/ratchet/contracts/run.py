@@ -1,6 +1,8 @@
 """The retrain workflow: what each state hands to the next."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
@@ -52,6 +54,22 @@ class Candidate(Contract):
     validation_score: float | None = None
 
 
+class Watch(Contract):
+    """When an endpoint is unwell: what its alarms compare with."""
+
+    errors_5xx: float  # share of a minute's requests
+    errors_4xx: float
+    latency_p99_ms: float
+
+
+class Scaling(Contract):
+    """Bounds of an endpoint's instance count."""
+
+    min: int
+    max: int
+    invocations_per_instance: float  # a minute
+
+
 class Champion(Contract):
     """The model that serves; `null` in the state until a first one is deployed."""
 
@@ -64,6 +82,19 @@ class Champion(Contract):
     model_package_arn: str | None = None
     trained_until: str | None = None  # newest timestamp the model was fitted on, ISO 8601
     score: float  # the gate metric on its own run's holdout
+    watch: Watch | None = None  # its endpoint's alarms
+    scaling: Scaling | None = None
+
+
+class Rollout(Contract):
+    """The way from the gate to the endpoint, as the definition and the champion leave it."""
+
+    trial: bool  # a short-lived endpoint is asked first
+    approval: bool  # a person is asked
+    shadow: bool  # the candidate gets copies of the champion's requests first
+    bake_seconds: int  # of the shadow
+    watch: Watch
+    scaling: Scaling | None = None
 
 
 class CheckIdempotencyRequest(Contract):
@@ -116,6 +147,7 @@ class RunPlan(Contract):
     preprocess: PreprocessPlan | None = None
     train: TrainPlan | None = None
     champion: Champion | None = None
+    rollout: Rollout | None = None
 
 
 class TrainedCandidate(Contract):
@@ -185,12 +217,21 @@ class Evaluation(Contract):
     trained_until: str | None = None
 
 
+class Purpose(StrEnum):
+    """What an endpoint change is for."""
+
+    SERVE = "serve"  # the candidate serves at the pipeline's endpoint
+    TRIAL = "trial"  # the candidate alone on an endpoint of its own
+    SHADOW = "shadow"  # the champion serves, the candidate gets copies
+
+
 class DeployEndpointRequest(Contract):
     """Deploys the candidate; the task token is answered by resume_deployment."""
 
     run: Run
     selection: Selection
     task_token: str
+    purpose: Purpose = Purpose.SERVE
 
 
 class DeploymentResult(Contract):
@@ -199,10 +240,11 @@ class DeploymentResult(Contract):
     endpoint_name: str
     endpoint_config_name: str
     seconds: float
+    started_at: datetime | None = None  # None before it was recorded
 
 
 class VerifyEndpointRequest(Contract):
-    """Asks the endpoint for rows whose answer the judge saw."""
+    """Asks an endpoint for rows whose answer the judge saw."""
 
     run: Run
     selection: Selection
@@ -216,6 +258,78 @@ class Verification(Contract):
     largest_difference: float
     latency_p50_ms: float
     latency_max_ms: float
+
+
+class CompareShadowRequest(Contract):
+    """Compares the candidate's copies with the champion's requests since the shadow began."""
+
+    run: Run
+    plan: RunPlan
+    shadow: DeploymentResult
+
+
+class VariantHealth(Contract):
+    """One variant's CloudWatch metrics over a time."""
+
+    requests: int
+    errors_4xx: int
+    errors_5xx: int
+    latency_p99_ms: float
+
+    @property
+    def error_rate(self) -> float:
+        """Of both kinds."""
+        return (self.errors_4xx + self.errors_5xx) / self.requests if self.requests else 0.0
+
+
+class ShadowComparison(Contract):
+    """What was compared: error rates and latency. The answers themselves were not."""
+
+    champion: VariantHealth
+    candidate: VariantHealth
+    seconds: float
+    sentence: str
+
+
+class Decision(StrEnum):
+    """A person's answer to an approval request."""
+
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+
+
+class RequestApprovalRequest(Contract):
+    """Asks people; the task token is answered by record_approval."""
+
+    run: Run
+    plan: RunPlan
+    evaluation: Evaluation
+    task_token: str
+
+
+class ApprovalAnswer(Contract):
+    """What a person decided, and who."""
+
+    outcome: Decision
+    by: str  # the caller's ARN
+    reason: str
+
+
+class ApprovalOrder(Contract):
+    """The body of POST /runs/{run}/approval; who sends it, the signature says."""
+
+    decision: Decision
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class ApprovalReceipt(Contract):
+    """What POST /runs/{run}/approval answers."""
+
+    run: str
+    decision: Decision
+    by: str  # the caller's ARN
+    reason: str
+    superseded: bool  # newer work has arrived since the candidate was trained
 
 
 class TaskError(Contract):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import Announcement, RunOutcome, TaskError
-from ratchet.domain.identity import report_uri
+from ratchet.domain.identity import TRIAL, report_uri
 from ratchet.domain.ledger import RunRecord
 
 _LONGEST_CAUSE = 1_000
@@ -38,9 +38,9 @@ _CONSOLES = {
 # Which state raises an error, where the error alone says it.
 _STATE = {
     "ScoringIncompleteError": "Evaluate Model",
-    "EndpointFailedError": "Deploy Endpoint",
     "EndpointRolledBackError": "Deploy Endpoint",
-    "PredictionMismatchError": "Verify Endpoint",
+    "ShadowInconclusiveError": "Compare Shadow",
+    "ShadowWorseError": "Compare Shadow",
     "StepOutputMissingError": "Select Candidate",
 }
 
@@ -61,6 +61,8 @@ _FIX = {
     "EventInvalidError": "Functions and state machine are of different versions: deploy both from one, {rerun}.",
     "ExecutionStopped": "If nobody stopped the execution on purpose, read its history, {rerun}.",
     "PredictionMismatchError": "Serving answers otherwise than scoring did: correct inference.py, {rerun}.",
+    "ShadowInconclusiveError": "Send requests while the shadow bakes, or choose another strategy, {rerun}.",
+    "ShadowWorseError": "Read the shadow variant's log in the endpoint's log group, correct it, {rerun}.",
     "ScoringIncompleteError": "Read the transform job's log for the records it could not score, correct them, {rerun}.",
     "StepOutputMissingError": "Read the job's log; somebody may have deleted its output. Look there, {rerun}.",
     "States.Timeout": "A job took longer than its limit: raise train.max_runtime or look for why it hangs, {rerun}.",
@@ -78,12 +80,21 @@ def kind_of(record: RunRecord) -> str:
     return "Work Stalled" if stalled(record) else _KIND[record.outcome or RunOutcome.FAILED]
 
 
+def passed_gate(record: RunRecord) -> bool:
+    """Whether the candidate was good enough; it may still not be approved."""
+    return record.evaluation is not None and record.evaluation.outcome == "PROMOTE"
+
+
 def sentence_of(record: RunRecord) -> str:
     """The outcome in one sentence."""
     if record.outcome is RunOutcome.FAILED and record.error is not None:
-        return f"{record.run_id} failed in {failed_state(record)}: {cause_of(record.error)}{_what_next(record)}"
+        what_serves = "" if record.unverified_seconds is None else f"; {_what_serves(record)}"
+        because = f"{failed_state(record)}: {cause_of(record.error)}{what_serves}"
+        return f"{record.run_id} failed in {because}{_what_next(record)}"
     if record.outcome is RunOutcome.DEPLOYED and record.evaluation is not None:
         return record.evaluation.sentence.replace("is promoted", "is deployed", 1)
+    if record.outcome is RunOutcome.REFUSED and record.finding is not None and passed_gate(record):
+        return f"{record.finding.what} {record.finding.why}"
     if record.evaluation is not None:
         return record.evaluation.sentence
     return record.because or f"{record.run_id} ended {record.outcome}"
@@ -113,7 +124,7 @@ def failure_finding(record: RunRecord) -> Finding:
     error = record.error or TaskError(error="Unknown", cause="")
     fix = _FIX.get(error.error, _FIX_OTHERS)
     return Finding(
-        what=f"{record.run_id} failed with {error.error}; what served before serves on.",
+        what=f"{record.run_id} failed with {error.error}; {_what_serves(record)}.",
         where=f"state {failed_state(record)} of execution {record.execution_arn}{_log_of(error)}",
         why=cause_of(error),
         fix=fix.format(rerun=_RERUN.format(pipeline=record.pipeline)),
@@ -141,6 +152,12 @@ def _artifact_of(record: RunRecord) -> str | None:
     return record.plan.train.definition_uri if record.plan and record.plan.train else None
 
 
+def _what_serves(record: RunRecord) -> str:
+    if record.unverified_seconds is None:
+        return "what served before serves on"
+    return f"its candidate answered for {record.unverified_seconds:.0f} s at most before what served was put back"
+
+
 def _subject(record: RunRecord, outcome: RunOutcome) -> str:
     return f"work stalled after {record.failures} failures" if stalled(record) else _SUBJECT[outcome]
 
@@ -158,6 +175,8 @@ def _what_next(record: RunRecord) -> str:
 def failed_state(record: RunRecord) -> str:
     """Where the run stopped: by its error, else by the first thing its record lacks."""
     error = record.error or TaskError(error="", cause="")
+    if error.error in ("PredictionMismatchError", "EndpointFailedError"):
+        return _asked_state(record, error)
     if error.error in _STATE:
         return _STATE[error.error]
     if record.plan is None:
@@ -169,6 +188,15 @@ def failed_state(record: RunRecord) -> str:
     if record.evaluation is None:
         return "Score Model" if "TransformJobName" in job else "Evaluate Model"
     return "Deploy Endpoint" if record.deployment is None else "Promote Champion"
+
+
+def _asked_state(record: RunRecord, error: TaskError) -> str:
+    """Two endpoints may fail or answer otherwise: the live one, and a trial before it."""
+    rollout = record.plan.rollout if record.plan else None
+    trial = "Trial " if rollout is not None and rollout.trial and record.deployment is None else ""
+    if error.error == "PredictionMismatchError" or record.deployment is not None:
+        return f"Verify {trial}Endpoint"
+    return f"Deploy {trial if TRIAL in error.cause else ''}Endpoint"
 
 
 def cause_of(error: TaskError) -> str:

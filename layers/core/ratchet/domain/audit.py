@@ -69,6 +69,8 @@ class Audit:
             yield "deployment", left.deployment.endpoint_name, f"the deployment of {run_id} {told}"
 
     def _endpoint(self, state: PipelineState) -> Iterator[Found]:
+        for name in self.ask.leftover_endpoints(state):
+            yield "endpoint", name, "is left of a run that is over"
         if stray := self.ask.stray_endpoint(state):
             now = f"{stray.live.status} on {stray.live.config_name}" if stray.live else "not there"
             what = f"is {now}; the champion is {stray.champion.endpoint_config_name}"

@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Champion, CloseRunRequest, CloseRunResult, RunOutcome
-from ratchet.domain import identity
-from ratchet.domain.announcements import announcement_of, failure_finding, kind_of, sentence_of, stalled
-from ratchet.domain.deploying import put_back
+from ratchet.domain.announcements import (
+    announcement_of,
+    failure_finding,
+    kind_of,
+    passed_gate,
+    sentence_of,
+    stalled,
+)
+from ratchet.domain.approving import answer_of, unapproved
 from ratchet.domain.errors import EventInvalidError, StaleRunError
 from ratchet.domain.ledger import Claim, Ledger, PipelineState, RunRecord, after_close, claim_of
 from ratchet.domain.leftovers import stop_leftovers
 from ratchet.domain.ports import Clock, Endpoints, Jobs, Schedule
+from ratchet.domain.settling import settle
 from ratchet.domain.starting import StartRun
 
 _log = logging.getLogger(__name__)
@@ -50,12 +57,16 @@ class CloseRun:
     def _close(self, request: CloseRunRequest, record: RunRecord) -> RunRecord:
         claim = claim_of(request.run, request.execution_arn)
         state = self._owned(claim)
+        record = record.model_copy(update={"approval": answer_of(self.ledger.approval(claim.pipeline, claim.run_id))})
         if request.outcome is RunOutcome.FAILED:
             if self.jobs is not None:
                 stop_leftovers(self.jobs, record)
-            self._put_back(claim, state)
+            self._put_back(claim, state, record)
         closed = self._ended(request, record, state)
-        self.ledger.close(claim, closed, champion_of(closed) if closed.outcome is RunOutcome.DEPLOYED else None)
+        champion = champion_of(closed) if closed.outcome is RunOutcome.DEPLOYED else None
+        self.ledger.close(claim, closed, champion)
+        if champion is not None:
+            self._tidy(claim.pipeline, champion)
         return closed
 
     def _owned(self, claim: Claim) -> PipelineState:
@@ -64,17 +75,25 @@ class CloseRun:
             raise StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline} any more")
         return state
 
-    def _put_back(self, claim: Claim, state: PipelineState) -> None:
+    def _put_back(self, claim: Claim, state: PipelineState, record: RunRecord) -> None:
         """Only the owner may touch the endpoint; the next one may be deploying already.
 
         A champion that was asleep before the run, and that the run never came to replace, sleeps on.
         """
-        if state.asleep_since is not None:
-            if self.ledger.deployment(claim.pipeline) is None:
-                return
+        replaced = self.ledger.deployment(claim.pipeline) is not None or record.deployment is not None
+        if state.asleep_since is not None and replaced:
             self.ledger.wake(claim.pipeline)
-        name = identity.endpoint_name(self.resource_prefix, claim.pipeline)
-        put_back(self.endpoints, name, state.champion, {"ratchet:pipeline": claim.pipeline})
+        asleep = state.asleep_since is not None and not replaced
+        settle(self.endpoints, self.resource_prefix, claim.pipeline, state.champion, asleep=asleep)
+
+    def _tidy(self, pipeline: str, champion: Champion) -> None:
+        """The new champion scales by its bounds, and an endpoint of the other mode goes; nobody fails for it."""
+        try:
+            if champion.scaling is not None:
+                self.endpoints.scale(champion.endpoint_name, champion.scaling)
+            settle(self.endpoints, self.resource_prefix, pipeline, champion)
+        except Exception:  # noqa: BLE001  whatever it is, the run is closed
+            _log.exception("the endpoints of %s were not tidied; reconcile will do it", pipeline)
 
     def _ended(self, request: CloseRunRequest, record: RunRecord, state: PipelineState) -> RunRecord:
         found = {name: value for name in _FOUND if (value := getattr(request, name)) is not None}
@@ -84,10 +103,20 @@ class CloseRun:
         if ended.deployment is not None:
             timings["deployment"] = ended.deployment.seconds
         finding = ended.evaluation.finding if ended.evaluation is not None else None
+        if request.outcome is RunOutcome.REFUSED and passed_gate(ended):
+            finding = unapproved(ended)
+            ended = ended.model_copy(update={"finding": finding})
         if request.outcome is RunOutcome.FAILED:
             left = after_close(state, ended, None)
             retry_at = left.retry.at if left.retry else None
-            ended = ended.model_copy(update={"failures": left.failures, "retry_at": retry_at})
+            served_at = ended.deployment.started_at if ended.deployment is not None else None
+            ended = ended.model_copy(
+                update={
+                    "failures": left.failures,
+                    "retry_at": retry_at,
+                    "unverified_seconds": (now - served_at).total_seconds() if served_at is not None else None,
+                }
+            )
             finding = failure_finding(ended)
         return ended.model_copy(update={"timings": timings, "finding": finding, "because": sentence_of(ended)})
 
@@ -113,6 +142,7 @@ class CloseRun:
 def champion_of(record: RunRecord) -> Champion:
     """The champion a deployed run leaves; EventInvalidError names what is missing for it."""
     selection, evaluation, deployment = record.selection, record.evaluation, record.deployment
+    rollout = record.plan.rollout if record.plan else None
     if selection is None or selection.candidate.model_uri is None:
         raise EventInvalidError("selection.candidate.model_uri: a deployed run has one")
     if evaluation is None or deployment is None:
@@ -127,4 +157,6 @@ def champion_of(record: RunRecord) -> Champion:
         model_package_arn=record.model_package_arn,
         trained_until=evaluation.trained_until,
         score=evaluation.candidate,
+        watch=rollout.watch if rollout else None,
+        scaling=rollout.scaling if rollout else None,
     )

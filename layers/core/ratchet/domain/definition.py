@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from ratchet.domain.data_contract import DataSection
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.fields import Duration, Section, format_duration
 
 Calendar = Annotated[str, Field(pattern=r"^(hour|weekday|month|dayofyear|trend|holiday:[A-Z]{2}(-[A-Z0-9]{1,3})?)$")]
@@ -79,21 +80,6 @@ class GateSection(Section):
     beat_naive: bool = True
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.90
     slices: SlicesSection | None = None
-
-
-class DeploySection(Section):
-    """Where and how the champion serves."""
-
-    mode: Literal["serverless", "instance"] = "serverless"
-    strategy: Literal["all_at_once"] = "all_at_once"
-    instances: Annotated[int, Field(ge=1)] = 1
-    instance_type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.m5.large"
-    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048  # serverless
-    max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10  # serverless
-    verify: Literal["after"] = "after"
-    approval: Literal["none"] = "none"
-    capture: Annotated[int, Field(ge=0, le=100)] = 100  # percent of the requests that are kept for monitoring
-    idle_after: Duration | None = None  # without requests for so long an instance endpoint is deleted; null: never
 
 
 class RetrainSection(Section):

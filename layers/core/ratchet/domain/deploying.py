@@ -1,67 +1,27 @@
 """The endpoint: its change is recorded before SageMaker is called, and answered by whoever sees it end."""
 
-import math
-import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from itertools import islice
-from typing import Any
 
-from ratchet.contracts.run import (
-    Champion,
-    DeployEndpointRequest,
-    DeploymentResult,
-    Verification,
-    VerifyEndpointRequest,
-)
+from ratchet.contracts.run import Champion, DeployEndpointRequest, DeploymentResult, Purpose, Run, RunPlan
 from ratchet.domain import identity
 from ratchet.domain.definition import CompiledDefinition
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import (
     DependencyBusyError,
     EndpointFailedError,
     EndpointRolledBackError,
-    PredictionMismatchError,
     StaleRunError,
 )
-from ratchet.domain.ledger import Deployment, Ledger, claim_of
+from ratchet.domain.ledger import Deployment, Ledger, RunRecord, claim_of, note
 from ratchet.domain.ports import Clock, EndpointDescription, Endpoints, ObjectStore, Workflow
-from ratchet.domain.scores import HoldoutRow, holdout_size, holdout_stream, predictions
 from ratchet.domain.selection import steps_of
-
-GOLDEN_ROWS = 20
-RELATIVE_TOLERANCE = 1e-6
-ABSOLUTE_TOLERANCE = 1e-6
+from ratchet.domain.settling import GONE_WRONG, Action, next_action, remove
 
 # DescribeEndpoint may not know an endpoint for a moment after it was made.
 _VISIBLE_AFTER = timedelta(minutes=5)
-
-# SageMaker leaves none of these by itself. One that failed to roll back still serves, on a mix of two configurations.
-_GONE_WRONG = frozenset({"Failed", "OutOfService", "UpdateRollbackFailed"})
-
-
-class Action(StrEnum):
-    """What brings an endpoint to the wanted configuration next."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"  # what serves nobody is made anew: SageMaker updates no failed endpoint
-    WAIT = "wait"
-    NONE = "none"
-
-
-def next_action(live: EndpointDescription | None, wanted_config: str) -> Action:
-    """Decides from what DescribeEndpoint says alone."""
-    if live is None:
-        return Action.CREATE
-    if live.status == "UpdateRollbackFailed":
-        return Action.UPDATE
-    if live.status in _GONE_WRONG:
-        return Action.DELETE
-    if live.status != "InService":
-        return Action.WAIT
-    return Action.NONE if live.config_name == wanted_config else Action.UPDATE
+_SPARE = timedelta(minutes=15)  # SageMaker may be late in ending what it limits itself
 
 
 @dataclass(frozen=True)
@@ -84,19 +44,32 @@ def ending(
     if live is None:
         gone = Failure(EndpointFailedError.__name__, f"endpoint {deployment.endpoint_name} is not there")
         return gone if elapsed > _VISIBLE_AFTER else None
+    if live.status == "InService" and live.config_name == deployment.wanted_config and live.full_weight:
+        return DeploymentResult(
+            endpoint_name=live.name,
+            endpoint_config_name=live.config_name,
+            seconds=elapsed.total_seconds(),
+            started_at=deployment.started_at,
+        )
+    return _failure(deployment, live, now)
+
+
+def _failure(deployment: Deployment, live: EndpointDescription, now: datetime) -> Failure | None:
+    """How an endpoint that does not serve the wanted configuration failed, or None while it may still come to."""
+    reason = live.failure_reason or "SageMaker gave no reason"
+    changed = live.modified > deployment.started_at
     if live.status == "Failed":
         return Failure(EndpointFailedError.__name__, f"endpoint {live.name} failed: {live.failure_reason}")
-    if live.status in _GONE_WRONG and live.modified > deployment.started_at:
-        reason = live.failure_reason or "SageMaker gave no reason"
+    if live.status in GONE_WRONG and changed:
         return Failure(EndpointFailedError.__name__, f"endpoint {live.name} is {live.status}: {reason}")
-    if live.status == "InService" and live.config_name == deployment.wanted_config:
-        return DeploymentResult(
-            endpoint_name=live.name, endpoint_config_name=live.config_name, seconds=elapsed.total_seconds()
+    if live.status == "InService" and live.config_name != deployment.wanted_config and changed:
+        return Failure(
+            EndpointRolledBackError.__name__, f"endpoint {live.name} is back on {live.config_name}: {reason}"
         )
-    if live.status == "InService" and live.modified > deployment.started_at:
-        reason = live.failure_reason or "SageMaker gave no reason"
-        cause = f"endpoint {live.name} is back on {live.config_name}: {reason}"
-        return Failure(EndpointRolledBackError.__name__, cause)
+    if deployment.ends_by is not None and now > deployment.ends_by:
+        elapsed = now - deployment.started_at
+        cause = f"endpoint {live.name} is {live.status} after {elapsed}, longer than its change may take"
+        return Failure(EndpointFailedError.__name__, cause)
     return None
 
 
@@ -105,28 +78,51 @@ def answer(ledger: Ledger, workflow: Workflow, deployment: Deployment, end: Depl
     if isinstance(end, Failure):
         workflow.task_failed(deployment.task_token, end.error, end.cause)
     else:
+        _note(ledger, deployment, end)
         workflow.task_succeeded(deployment.task_token, end)
-    ledger.end_deployment(deployment.pipeline, deployment.fence)
+    ledger.end_deployment(deployment)
 
 
-def put_back(endpoints: Endpoints, name: str, champion: Champion | None, tags: dict[str, str]) -> None:
-    """Returns once the endpoint is the champion's, or gone when there is none; DependencyBusyError until then."""
-    live = endpoints.describe(name)
-    if champion is None:
-        if live is not None and live.status in ("InService", *_GONE_WRONG):
-            endpoints.delete(name)
-        elif live is not None and live.status != "Deleting":
-            raise DependencyBusyError(f"endpoint {name} is {live.status}; it is deleted once that has ended")
+def _note(ledger: Ledger, deployment: Deployment, end: DeploymentResult) -> None:
+    """Should the run fail from here on, its record says since when its candidate may have answered."""
+    if deployment.purpose is not Purpose.SERVE:
         return
-    action = next_action(live, champion.endpoint_config_name)
-    if action is Action.CREATE:
-        endpoints.create(name, champion.endpoint_config_name, tags)
-    elif action is Action.UPDATE:
-        endpoints.update(name, champion.endpoint_config_name)
-    elif action is Action.DELETE:
-        endpoints.delete(name)
-    if action is not Action.NONE:
-        raise DependencyBusyError(f"endpoint {name} is on its way back to {champion.endpoint_config_name}")
+    run = Run(pipeline=deployment.pipeline, run_id=deployment.run_id, fence=deployment.fence, reason="deployment")
+    with suppress(StaleRunError):  # a late copy of the event: the run has ended
+        note(ledger, run, deployment=end)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One endpoint change of a run, as its purpose and its definition have it."""
+
+    endpoint: str
+    config: str
+    model: str  # that serves
+    shadow: str | None  # model that gets copies
+    deploy: DeploySection
+    watched: bool
+
+
+def change_of(request: DeployEndpointRequest, deploy: DeploySection, champion: Champion | None, prefix: str) -> _Change:
+    """What the run wants of which endpoint."""
+    pipeline, model = request.run.pipeline, request.selection.model_name
+    change = _Change(
+        endpoint=identity.endpoint_name(prefix, pipeline, deploy.mode),
+        config=model,  # a run's model and configuration share a name
+        model=model,
+        shadow=None,
+        deploy=deploy,
+        watched=True,
+    )
+    if request.purpose is Purpose.TRIAL:
+        return replace(change, endpoint=identity.trial_name(prefix, pipeline), watched=False)
+    if request.purpose is Purpose.SHADOW:
+        if champion is None:
+            raise StaleRunError(f"{request.run.run_id}: there is no champion whose requests could be copied")
+        config = identity.shadow_config_name(model)
+        return replace(change, config=config, model=champion.model_name, shadow=model)
+    return change
 
 
 @dataclass(frozen=True)
@@ -143,66 +139,87 @@ class DeployEndpoint:
 
     def __call__(self, request: DeployEndpointRequest) -> None:
         run = request.run
-        record = self.ledger.run(run.pipeline, run.run_id)
-        if record is None or record.plan is None:
-            raise StaleRunError(f"the ledger knows no plan of {run.run_id}; its claim was released")
-        live = self.endpoints.describe(identity.endpoint_name(self.resource_prefix, run.pipeline))
+        record, plan = self._planned(run)
+        change = change_of(request, self._deploy_section(plan), plan.champion, self.resource_prefix)
+        if request.purpose is Purpose.SERVE:
+            remove(self.endpoints, identity.trial_name(self.resource_prefix, run.pipeline))
+        live = self.endpoints.describe(change.endpoint)
         earlier = self.ledger.deployment(run.pipeline)
-        ours = earlier if earlier is not None and earlier.fence == run.fence else None
-        action = next_action(live, request.selection.model_name)
+        ours = earlier if earlier is not None and _same(earlier, run, change) else None
+        action = next_action(live, change.config)
         if live is not None and live.status == "Deleting":
             raise DependencyBusyError(f"endpoint {live.name} is being deleted; it is made anew once it is gone")
         if action is Action.WAIT and ours is None:
             raise DependencyBusyError(f"endpoint {live.name if live else ''} is in somebody else's update")
-        deployment = self._deployment(request, live, ours, action)
+        deployment = self._deployment(request, change, live, ours if action in (Action.WAIT, Action.NONE) else None)
         self.ledger.begin_deployment(claim_of(run, record.execution_arn), deployment)
-        self._advance(action, deployment, steps_of(record.plan)[1].definition_uri)
+        self._advance(action, change, deployment, plan)
         if action is Action.NONE and (end := ending(deployment, live, self.clock())) is not None:
             answer(self.ledger, self.workflow, deployment, end)
+
+    def _planned(self, run: Run) -> tuple[RunRecord, RunPlan]:
+        record = self.ledger.run(run.pipeline, run.run_id)
+        if record is None or record.plan is None:
+            raise StaleRunError(f"the ledger knows no plan of {run.run_id}; its claim was released")
+        return record, record.plan
+
+    def _deploy_section(self, plan: RunPlan) -> DeploySection:
+        document = self.store.read_json(steps_of(plan)[1].definition_uri)
+        return CompiledDefinition.model_validate(document).definition.deploy
 
     def _deployment(
         self,
         request: DeployEndpointRequest,
+        change: _Change,
         live: EndpointDescription | None,
         ours: Deployment | None,
-        action: Action,
     ) -> Deployment:
         """A retry of the task waits with its new token for the change that it asked for before."""
-        if ours is not None and action in (Action.WAIT, Action.NONE):
+        if ours is not None:
             return ours.model_copy(update={"task_token": request.task_token})
+        now = self.clock()
         return Deployment(
             pipeline=request.run.pipeline,
             run_id=request.run.run_id,
             fence=request.run.fence,
-            endpoint_name=identity.endpoint_name(self.resource_prefix, request.run.pipeline),
-            wanted_config=request.selection.model_name,
+            endpoint_name=change.endpoint,
+            wanted_config=change.config,
             previous_config=live.config_name if live else None,
             task_token=request.task_token,
-            started_at=self.clock(),
+            started_at=now,
+            ends_by=now + change.deploy.longest_change + _SPARE,
+            purpose=request.purpose,
         )
 
-    def _advance(self, action: Action, deployment: Deployment, definition_uri: str) -> None:
-        name, config = deployment.endpoint_name, deployment.wanted_config
+    def _advance(self, action: Action, change: _Change, deployment: Deployment, plan: RunPlan) -> None:
+        name = change.endpoint
         if action is Action.DELETE:
             self.endpoints.delete(name)
             raise DependencyBusyError(f"endpoint {name} had failed; it is deleted before it is made anew")
-        if action in (Action.CREATE, Action.UPDATE):
-            deploy = CompiledDefinition.model_validate(self.store.read_json(definition_uri)).definition.deploy
-            tags = {
-                "ratchet:pipeline": deployment.pipeline,
-                "ratchet:run": deployment.run_id,
-                "ratchet:stage": self.stage,
-            }
-            self.endpoints.ensure_config(config, config, deploy, tags)  # a run's model and configuration share a name
-            if action is Action.CREATE:
-                self.endpoints.create(name, config, tags)
-            else:
-                self.endpoints.update(name, config)
+        if action not in (Action.CREATE, Action.UPDATE):
+            return
+        tags = {
+            "ratchet:pipeline": deployment.pipeline,
+            "ratchet:run": deployment.run_id,
+            "ratchet:stage": self.stage,
+        }
+        self.endpoints.ensure_config(change.config, change.model, change.deploy, tags, change.shadow)
+        if change.watched and plan.rollout is not None:
+            self.endpoints.watch(name, plan.rollout.watch)  # before the change: its rollback looks at these alarms
+        if action is Action.CREATE:
+            self.endpoints.create(name, change.config, tags)
+        else:
+            self.endpoints.update(name, change.config, change.deploy)
+
+
+def _same(deployment: Deployment, run: Run, change: _Change) -> bool:
+    found = deployment.fence, deployment.endpoint_name, deployment.wanted_config
+    return found == (run.fence, change.endpoint, change.config)
 
 
 @dataclass(frozen=True)
 class ResumeDeployment:
-    """Any event of any endpoint comes here: it looks at the endpoint and decides."""
+    """Any event of any endpoint comes here: it looks at the pipeline's deployment and decides."""
 
     ledger: Ledger
     endpoints: Endpoints
@@ -216,67 +233,15 @@ class ResumeDeployment:
         deployment = self.ledger.deployment(pipeline) if pipeline else None
         if deployment is None:
             return f"no deployment of {endpoint_name} is under way"
-        end = ending(deployment, self.endpoints.describe(endpoint_name), self.clock())
+        end = ending(deployment, self.endpoints.describe(deployment.endpoint_name), self.clock())
         if end is None:
-            return f"{endpoint_name} is still on its way to {deployment.wanted_config}"
+            return f"{deployment.endpoint_name} is still on its way to {deployment.wanted_config}"
+        if isinstance(end, Failure) and end.error == EndpointRolledBackError.__name__:
+            end = self._with_alarms(deployment, end)
         answer(self.ledger, self.workflow, deployment, end)
         return f"{deployment.run_id}: {end.cause if isinstance(end, Failure) else 'in service'}"
 
-
-@dataclass(frozen=True)
-class VerifyEndpoint:
-    """Asks the endpoint for golden rows: it must answer what the judge saw."""
-
-    store: ObjectStore
-    endpoints: Endpoints
-
-    def __call__(self, request: VerifyEndpointRequest) -> Verification:
-        golden = self._golden_rows(request)
-        differences, latencies = [], []
-        for row, expected in golden:
-            prediction = self.endpoints.predict(request.deployment.endpoint_name, row.record)
-            differences.append(difference(row.row, expected, prediction.body))
-            latencies.append(prediction.milliseconds)
-        return Verification(
-            rows=len(golden),
-            largest_difference=max(differences),
-            latency_p50_ms=statistics.median(latencies),
-            latency_max_ms=max(latencies),
-        )
-
-    def _golden_rows(self, request: VerifyEndpointRequest) -> list[tuple[HoldoutRow, dict[str, Any]]]:
-        """Rows spread evenly over the holdout, each with the judge's answer."""
-        selection = request.selection
-        step = max(1, holdout_size(self.store, selection.holdout_uri) // GOLDEN_ROWS)
-        golden = list(islice(holdout_stream(self.store, selection.holdout_uri), 0, step * GOLDEN_ROWS, step))
-        output = next(model.output_uri for model in selection.models_to_score if model.role == "candidate")
-        seen = predictions(self.store, output, (row.row for row in golden))
-        return [(row, seen[row.row]) for row in golden]
-
-
-def difference(row: int, expected: dict[str, Any], answered: Any) -> float:
-    """The largest difference of any number in two predictions; PredictionMismatchError beyond the tolerance."""
-    ours, theirs = dict(_leaves(expected)), dict(_leaves(answered))
-    largest = 0.0
-    for name in sorted(ours.keys() | theirs.keys()):
-        a, b = ours.get(name), theirs.get(name)
-        if not _close(a, b):
-            raise PredictionMismatchError(f"holdout row {row}: the endpoint answers {name} {b!r}, the judge saw {a!r}")
-        if isinstance(a, float) and isinstance(b, float):
-            largest = max(largest, abs(a - b))
-    return largest
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
-    else:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        yield name or "the whole answer", float(value) if number else value
-
-
-def _close(a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
-    return bool(a == b)
+    def _with_alarms(self, deployment: Deployment, end: Failure) -> Failure:
+        """Names the alarms that went off during the change."""
+        tripped = self.endpoints.tripped(deployment.endpoint_name, deployment.started_at)
+        return replace(end, cause="; ".join((end.cause, *(f"alarm {alarm}" for alarm in tripped))))

@@ -40,6 +40,14 @@ class RollbackRefusedError(CallerError):
     """A run owns the pipeline, or there is no earlier champion to put back."""
 
 
+class ApprovalUnknownError(CallerError):
+    """Nobody was asked to approve the run."""
+
+
+class ApprovalClosedError(CallerError):
+    """The request was decided otherwise, or its run has ended."""
+
+
 class UploadUnknownError(CallerError):
     """The pipeline never saw the upload."""
 
@@ -115,6 +123,14 @@ class EndpointFailedError(BrokenError):
 
 class EndpointRolledBackError(BrokenError):
     """SageMaker put the endpoint back on its old configuration."""
+
+
+class ShadowWorseError(BrokenError):
+    """The candidate served its copies worse than the champion its requests."""
+
+
+class ShadowInconclusiveError(BrokenError):
+    """Too few requests came while the candidate got copies: there is nothing to compare."""
 
 
 class PredictionMismatchError(BrokenError):

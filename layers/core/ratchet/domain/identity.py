@@ -10,6 +10,9 @@ from ratchet.domain.definition import CompiledDefinition, canonical
 # Raised whenever validation could judge the same bytes differently: every upload is then judged anew.
 VALIDATOR_VERSION = "2"
 
+# No pipeline's name holds a capital letter, so none can end like these.
+_INSTANCE, TRIAL, _SHADOW = "-Instance", "-Trial", "-Twin"
+
 # SageMaker allows 63 characters, and the state machine appends "-<retry>".
 _JOB_NAME_LENGTH = 60
 
@@ -109,14 +112,40 @@ def model_name(prefix: str, run: str) -> str:
     return f"{prefix}-{run}"
 
 
-def endpoint_name(prefix: str, pipeline: str) -> str:
-    """The pipeline's one endpoint."""
-    return f"{prefix}-{pipeline}"
+def shadow_config_name(model: str) -> str:
+    """The endpoint configuration in which the champion serves and the model gets copies."""
+    return f"{model}{_SHADOW}"
+
+
+def endpoint_name(prefix: str, pipeline: str, mode: str = "serverless") -> str:
+    """The endpoint that serves a pipeline in a mode: SageMaker cannot change the mode of an endpoint."""
+    return f"{prefix}-{pipeline}{_INSTANCE if mode == 'instance' else ''}"
+
+
+def is_instance_endpoint(endpoint: str) -> bool:
+    """Whether the endpoint serves on instances; one of a trial never scales."""
+    return endpoint.endswith(_INSTANCE)
+
+
+def trial_name(prefix: str, pipeline: str) -> str:
+    """The short-lived endpoint on which a candidate is asked first."""
+    return f"{prefix}-{pipeline}{TRIAL}"
+
+
+def endpoint_names(prefix: str, pipeline: str) -> tuple[str, ...]:
+    """Every endpoint that a pipeline may have."""
+    return (
+        endpoint_name(prefix, pipeline),
+        endpoint_name(prefix, pipeline, "instance"),
+        trial_name(prefix, pipeline),
+    )
 
 
 def pipeline_of_endpoint(prefix: str, endpoint: str) -> str | None:
     """The pipeline an endpoint belongs to, or None for somebody else's endpoint."""
-    return endpoint.removeprefix(f"{prefix}-") if endpoint.startswith(f"{prefix}-") else None
+    if not endpoint.startswith(f"{prefix}-"):
+        return None
+    return endpoint.removeprefix(f"{prefix}-").removesuffix(_INSTANCE).removesuffix(TRIAL)
 
 
 def report_uri(bucket: str, pipeline: str, run: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ratchet.domain.identity import endpoint_name
+from ratchet.domain.identity import endpoint_names
 from ratchet.domain.prices import instance_dollars
 
 PROTECT = "ratchet:protect"
@@ -73,7 +73,7 @@ class View:
     def limit_of(self, endpoint: LiveEndpoint) -> timedelta | None:
         """For how long the endpoint may go unasked; None: for ever."""
         pipeline = self.pipelines.get(endpoint.tags.get(PIPELINE, ""))
-        if pipeline is None or endpoint.name != endpoint_name(self.prefix, pipeline.name):
+        if pipeline is None or endpoint.name not in endpoint_names(self.prefix, pipeline.name):
             return max(self.limits.unknown_after, self.limits.min_age)
         return pipeline.idle_after and max(pipeline.idle_after, self.limits.min_age)
 

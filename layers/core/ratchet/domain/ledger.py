@@ -6,15 +6,19 @@ from typing import Literal, Protocol, Self
 
 from ratchet.contracts.base import Contract, Finding
 from ratchet.contracts.run import (
+    ApprovalAnswer,
     Candidate,
     Champion,
+    Decision,
     DefinitionRef,
     DeploymentResult,
     Evaluation,
+    Purpose,
     Run,
     RunOutcome,
     RunPlan,
     Selection,
+    ShadowComparison,
     TaskError,
     Verification,
 )
@@ -158,6 +162,9 @@ class RunRecord(Contract):
     evaluation: Evaluation | None = None
     deployment: DeploymentResult | None = None
     verification: Verification | None = None
+    comparison: ShadowComparison | None = None  # of a shadow
+    unverified_seconds: float | None = None  # how long, at most, a candidate answered that was not what was judged
+    approval: ApprovalAnswer | None = None
     model_package_arn: str | None = None
     finding: Finding | None = None  # set when refused or failed
     failures: int = 0  # set when failed: how often this work has failed now
@@ -198,6 +205,25 @@ class Deployment(Contract):
     previous_config: str | None = None  # live before; None when the endpoint did not exist
     task_token: str
     started_at: datetime
+    ends_by: datetime | None = None  # later than this it counts as failed
+    purpose: Purpose = Purpose.SERVE
+
+
+class Approval(Contract):
+    """A request for a person's decision; it stays when it is decided."""
+
+    pipeline: str
+    run_id: str
+    fence: int
+    work_seq: int  # the work the candidate answers for
+    task_token: str
+    requested_at: datetime
+    expires_at: datetime
+    superseded_at: datetime | None = None  # newer work arrived; the decision is still the person's
+    decision: Decision | None = None
+    by: str | None = None  # the caller's ARN
+    reason: str | None = None
+    decided_at: datetime | None = None
 
 
 class Model(Contract):
@@ -372,8 +398,25 @@ class Ledger(Protocol):
 
     def deployment(self, pipeline: str) -> Deployment | None: ...
 
-    def end_deployment(self, pipeline: str, fence: int) -> None:
-        """Forgets the deployment of that fence; a newer one stays."""
+    def end_deployment(self, deployment: Deployment) -> None:
+        """Forgets this deployment; one with another task token, be it of the same run, stays."""
+        ...
+
+    def request_approval(self, claim: Claim, approval: Approval) -> None:
+        """Records that a person is asked. StaleRunError when the claim is not the pipeline's."""
+        ...
+
+    def approval(self, pipeline: str, run_id: str) -> Approval | None: ...
+
+    def decide_approval(self, pipeline: str, run_id: str, answer: ApprovalAnswer, now: datetime) -> Approval:
+        """Records the first decision and returns the request as it stands then: a later one changes nothing.
+
+        ApprovalUnknownError when nobody was asked.
+        """
+        ...
+
+    def supersede_approval(self, pipeline: str, run_id: str, now: datetime) -> bool:
+        """Marks an undecided request: newer work arrived. False when it was marked, decided or never made."""
         ...
 
     def close(self, claim: Claim, run: RunRecord, champion: Champion | None = None) -> PipelineState:

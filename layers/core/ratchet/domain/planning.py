@@ -4,18 +4,23 @@ from dataclasses import dataclass
 
 from ratchet.contracts.run import (
     Candidate,
+    Champion,
     CheckIdempotencyRequest,
     CloseRunRequest,
     DefinitionRef,
     PreprocessPlan,
+    Rollout,
     Run,
     RunOutcome,
     RunPlan,
+    Scaling,
     TrainPlan,
+    Watch,
 )
 from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import StaleRunError
 from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Snapshot, Step, Verdict, claim_of
 from ratchet.domain.ports import Clock, ObjectStore, TrainingJobs
@@ -105,6 +110,22 @@ class CheckIdempotency:
             preprocess=preprocess,
             train=self._train(run, preprocess, definition, compiled),
             champion=state.champion,
+            rollout=self._rollout(run.pipeline, compiled.definition.deploy, state.champion),
+        )
+
+    def _rollout(self, pipeline: str, deploy: DeploySection, champion: Champion | None) -> Rollout:
+        """A shadow needs a champion at the endpoint that the candidate is to have."""
+        endpoint = identity.endpoint_name(self.resource_prefix, pipeline, deploy.mode)
+        serves_there = champion is not None and champion.endpoint_name == endpoint
+        shadow = deploy.strategy == "shadow" and serves_there
+        scaling = deploy.autoscaling
+        return Rollout(
+            trial=deploy.verify == "before",
+            approval=deploy.approval == "required",
+            shadow=shadow,
+            bake_seconds=int(deploy.bake.total_seconds()) if shadow and deploy.bake else 0,
+            watch=Watch.model_validate(deploy.alarms.model_dump()),
+            scaling=Scaling.model_validate(scaling.model_dump()) if scaling else None,
         )
 
     def _store_snapshot(self, pipeline: str, snapshot_id: str, verdicts: list[Verdict]) -> str:

@@ -7,10 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from ratchet.contracts.base import Contract
 from ratchet.contracts.ingest import StartRunRequest
-from ratchet.contracts.run import Announcement, DeploymentResult, Run, TrainingResult
+from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
 from ratchet.domain.data_contract import DataSection
-from ratchet.domain.definition import DeploySection
+from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.idling import LiveEndpoint, Named
 
 
@@ -85,7 +86,7 @@ class Workflow(Protocol):
 
     def status(self, execution_arn: str) -> ExecutionStatus: ...
 
-    def task_succeeded(self, token: str, result: DeploymentResult) -> None:
+    def task_succeeded(self, token: str, result: Contract) -> None:
         """A token already answered or timed out is no error."""
         ...
 
@@ -145,6 +146,7 @@ class EndpointDescription:
     status: str  # InService | Creating | Updating | RollingBack | Failed | …
     modified: datetime  # when its last change was asked for or ended
     failure_reason: str = ""
+    full_weight: bool = True  # no change is pending, and every variant has the weight it is to have
 
 
 @dataclass(frozen=True)
@@ -160,13 +162,43 @@ class Endpoints(Protocol):
 
     def describe(self, name: str) -> EndpointDescription | None: ...
 
-    def ensure_config(self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str]) -> None: ...
+    def ensure_config(
+        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
+    ) -> None:
+        """Makes a configuration unless it stands; `shadow` is a model that gets copies of the requests."""
+        ...
 
     def create(self, name: str, config_name: str, tags: dict[str, str]) -> None: ...
 
-    def update(self, name: str, config_name: str) -> None: ...
+    def update(self, name: str, config_name: str, deploy: DeploySection | None = None) -> None:
+        """Changes the configuration by the strategy of `deploy`, or at once without one."""
+        ...
 
     def delete(self, name: str) -> None: ...
+
+    def watch(self, name: str, watch: Watch) -> None:
+        """Makes the endpoint's alarms, or corrects them."""
+        ...
+
+    def unwatch(self, name: str) -> None:
+        """Removes the endpoint's alarms; it is fine when there are none."""
+        ...
+
+    def scale(self, name: str, scaling: Scaling) -> None:
+        """Lets the instance count of an endpoint in service follow its requests."""
+        ...
+
+    def unscale(self, name: str) -> None:
+        """Leaves the instance count alone; it is fine when it never followed anything."""
+        ...
+
+    def tripped(self, name: str, since: datetime) -> list[str]:
+        """The endpoint's alarms that went off since then, each with its reason."""
+        ...
+
+    def health(self, name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+        """The metrics of the serving variant, or of the shadow, over whole minutes."""
+        ...
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction: ...
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ratchet.contracts.run import Champion, DeploymentResult
 from ratchet.domain import identity
-from ratchet.domain.deploying import Action, Failure, ending, next_action
+from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.ledger import Deployment, Ledger, PipelineState, Retry
 from ratchet.domain.ports import (
     Clock,
@@ -17,6 +17,7 @@ from ratchet.domain.ports import (
     ObjectVersion,
     Workflow,
 )
+from ratchet.domain.settling import Action, next_action
 
 PERIOD = timedelta(minutes=5)  # of reconcile's schedule; younger things may still be on their way
 
@@ -64,6 +65,7 @@ class Questions:
     endpoints: Endpoints
     clock: Clock
     data_bucket: str
+    resource_prefix: str
 
     def unjudged(self, state: PipelineState) -> Iterator[Unjudged]:
         """Which object versions did no event announce, or has the present data contract not judged?"""
@@ -112,6 +114,15 @@ class Questions:
             return LeftDeployment(deployment, None)
         end = ending(deployment, self.endpoints.describe(deployment.endpoint_name), self.clock())
         return LeftDeployment(deployment, end) if end is not None else None
+
+    def leftover_endpoints(self, state: PipelineState) -> list[str]:
+        """Which endpoints did a run leave, of a trial or of a mode that the champion does not serve in?"""
+        if state.owner is not None:
+            return []
+        serving = state.champion.endpoint_name if state.champion else None
+        others = [name for name in identity.endpoint_names(self.resource_prefix, state.pipeline) if name != serving]
+        found = [live for name in others if (live := self.endpoints.describe(name)) is not None]
+        return [live.name for live in found if live.status != "Deleting"]
 
     def stray_endpoint(self, state: PipelineState) -> StrayEndpoint | None:
         """Does another model than the champion serve? A run that owns the pipeline may be changing the endpoint, and

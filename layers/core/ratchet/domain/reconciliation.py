@@ -11,12 +11,14 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.reconcile import ReconcileReport
 from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
 from ratchet.domain import identity
+from ratchet.domain.approving import answer_of, supersede
 from ratchet.domain.closing import CloseRun
-from ratchet.domain.deploying import ResumeDeployment, put_back
+from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
 from ratchet.domain.ledger import Claim, PipelineState
 from ratchet.domain.ports import ObjectVersion, Publisher
 from ratchet.domain.questions import PERIOD, LostOwner, Questions
+from ratchet.domain.settling import put_back, remove
 from ratchet.domain.starting import StartRun
 
 MOST_INGESTED = 100  # a pipeline and call
@@ -40,7 +42,7 @@ class Reconcile:
         found: dict[str, list[str]] = defaultdict(list)
         failed = []
         for state in states:
-            for case in (self._owner, self._deployment, self._endpoint, self._objects, self._work):
+            for case in (self._owner, self._deployment, self._approval, self._endpoint, self._objects, self._work):
                 try:
                     for kind, what in case(self.ask.ledger.pipeline(state.pipeline) or state):
                         found[kind].append(what)
@@ -91,18 +93,30 @@ class Reconcile:
         if left is None:
             return
         if left.end is None:
-            self.ask.ledger.end_deployment(state.pipeline, left.deployment.fence)
+            self.ask.ledger.end_deployment(left.deployment)
             yield "resumed", f"{left.deployment.run_id}: its run is over"
         else:
             yield "resumed", self.resume_deployment(left.deployment.endpoint_name)
 
+    def _approval(self, state: PipelineState) -> Iterator[Found]:
+        """A decision whose answer to the run was lost is given again; newer work marks what is undecided."""
+        run = identity.run_id(state.pipeline, state.fence)
+        approval = self.ask.ledger.approval(state.pipeline, run) if state.owner is not None else None
+        if (answer := answer_of(approval)) is not None and approval is not None:
+            self.ask.workflow.task_succeeded(approval.task_token, answer)
+        elif supersede(self.ask.ledger, state, self.ask.clock):
+            yield "superseded", run
+
     def _endpoint(self, state: PipelineState) -> Iterator[Found]:
+        for name in self.ask.leftover_endpoints(state):
+            remove(self.ask.endpoints, name)
+            yield "removed", name
         stray = self.ask.stray_endpoint(state)
         if stray is None:
             return
         tags = {"ratchet:pipeline": state.pipeline}
         try:
-            put_back(self.ask.endpoints, stray.champion.endpoint_name, stray.champion, tags)
+            put_back(self.ask.endpoints, stray.champion, tags)
         except BusyError as error:
             yield "restored", str(error)
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ratchet.contracts.run import Champion, DeploymentResult, Run, RunOutcome, Verification, VerifyEndpointRequest
-from ratchet.domain.deploying import Failure, VerifyEndpoint, ending, put_back
+from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import BusyError, EndpointRolledBackError, RollbackRefusedError
 from ratchet.domain.ledger import ChampionChange, Claim, Deployment, Ledger, PipelineState, RunRecord
 from ratchet.domain.ports import Clock, Endpoints, Workflow
+from ratchet.domain.settling import put_back
+from ratchet.domain.verifying import VerifyEndpoint
 
 _RENEW_EVERY = timedelta(minutes=1)  # reconcile takes a claim without an execution away after five
 _LONGEST = timedelta(minutes=30)
@@ -49,7 +51,7 @@ class RollBack:
             verification = self._verified(pipeline, earlier, deployment)
         except BaseException:
             with suppress(BusyError):
-                put_back(self.endpoints, current.endpoint_name, current, {"ratchet:pipeline": pipeline})
+                put_back(self.endpoints, current, {"ratchet:pipeline": pipeline})
             self.ledger.release(claim)
             raise
         closed = record.model_copy(
@@ -91,7 +93,7 @@ class RollBack:
             started_at=self.clock(),
         )
         with suppress(BusyError):
-            put_back(self.endpoints, champion.endpoint_name, champion, {"ratchet:pipeline": claim.pipeline})
+            put_back(self.endpoints, champion, {"ratchet:pipeline": claim.pipeline})
         renewed = deployment.started_at
         while (now := self.clock()) - deployment.started_at < _LONGEST:
             end = ending(deployment, self.endpoints.describe(champion.endpoint_name), now)

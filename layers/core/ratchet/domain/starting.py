@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import DefinitionRef, Run
+from ratchet.domain.approving import supersede
 from ratchet.domain.errors import PipelineUnknownError
 from ratchet.domain.identity import run_id
 from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, claim_of
@@ -34,7 +35,9 @@ class StartRun:
             )
         record = self._claim(request, state)
         if record is None:
-            return StartRunResult(started=False, because=_why_not(self.ledger.pipeline(request.pipeline)))
+            now = self.ledger.pipeline(request.pipeline) or state
+            supersede(self.ledger, now, self.clock)
+            return StartRunResult(started=False, because=_why_not(now))
         self._start(record, state.definition)
         return StartRunResult(started=True, run_id=record.run_id, because=f"{request.reason}: claimed {record.run_id}")
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ratchet.domain.deploying import put_back
 from ratchet.domain.errors import DependencyBusyError, ModelMissingError, PipelineUnknownError
 from ratchet.domain.ledger import Ledger
 from ratchet.domain.ports import Endpoints
+from ratchet.domain.settling import put_back
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Wake:
         if state.asleep_since is not None:
             self.ledger.wake(pipeline)
         try:
-            put_back(self.endpoints, state.champion.endpoint_name, state.champion, {"ratchet:pipeline": pipeline})
+            put_back(self.endpoints, state.champion, {"ratchet:pipeline": pipeline})
         except DependencyBusyError:
             return False
         return True
