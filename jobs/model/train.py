@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import xgboost
 from features import MAX_CATEGORIES, Features, Matrix
 from inference import MODEL_FILE, probabilities
-from metrics import METRICS, Answers, Floats
+from metrics import Answers, Floats, score
 
 MIN_ROWS = 20
 DEFAULTS = {"tree_method": "hist", "eta": 0.1, "max_depth": 6, "seed": 0}
@@ -24,7 +24,7 @@ MAX_BIN = 256  # XGBoost's own default; data and booster must agree on it
 NUM_ROUND = 1000  # at most; early stopping finds the number
 EARLY_STOPPING_ROUNDS = 30
 # What validation watches, round by round: the gate's metric, or the smooth measure that leads to it.
-EVAL_METRICS = {"forecast_accuracy": "mae", "mae": "mae", "rmse": "rmse", "r2": "rmse", "auc": "auc"}
+EVAL_METRICS = {"rmse": "rmse", "r2": "rmse", "mape": "mape", "auc": "auc"}
 
 
 class TrainingError(Exception):
@@ -67,7 +67,19 @@ def train(definition: Mapping[str, Any], hyperparameters: Mapping[str, Any], env
     importance = Path(env["SM_OUTPUT_DATA_DIR"]) / "feature_importance.json"
     importance.write_text(json.dumps(dict(sorted(gains.items(), key=lambda item: -item[1])), indent=1))
     print(f"rows={all_rows.num_rows} features={len(features.names)} rounds={rounds}")
-    return METRICS[metric](held.target, answers)
+    return score(metric, held.target, answers, positive_of(definition, features))
+
+
+def positive_of(definition: Mapping[str, Any], features: Features) -> int | None:
+    """The place of the label that `gate.positive` names."""
+    name = definition["definition"]["gate"]["positive"]
+    if name is None:
+        return None
+    if name not in features.labels:
+        raise TrainingError(
+            f"gate.positive is {name!r}, and the rows hold {', '.join(features.labels)}; name one of these"
+        )
+    return features.labels.index(name)
 
 
 def read(folder: str) -> pa.Table:
@@ -143,7 +155,7 @@ def choose(hyperparameters: Mapping[str, Any], features: Features, metric: str, 
     most = int(given.pop("num_round", NUM_ROUND))
     patience = int(given.pop("early_stopping_rounds", EARLY_STOPPING_ROUNDS))
     if not features.labels:
-        task: dict[str, Any] = {"objective": "reg:squarederror", "eval_metric": EVAL_METRICS[metric]}
+        task: dict[str, Any] = {"objective": "reg:squarederror", "eval_metric": EVAL_METRICS.get(metric, "mae")}
     elif len(features.labels) == 2:
         task = {"objective": "binary:logistic", "eval_metric": EVAL_METRICS.get(metric, "logloss")}
     else:

@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from cli.definition import read_definition
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.domain import metrics as gate_metrics
-from ratchet.domain.definition import CompiledDefinition, Definition, canonical
+from ratchet.domain.definition import CLASSIFICATION_METRICS, CompiledDefinition, Definition, Metric, canonical
 from ratchet.domain.scores import HoldoutRow, holdout_rows, label, predictions
 from tests.unit.jobs.harness import REPOSITORY, TRAINING_PYTHON, FolderS3, Row, Training, load_job
 
@@ -91,7 +92,8 @@ class Pipeline:
         folder = self.root / f"upload-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "upload").write_bytes(content)
-        judgement = DuckDbValidator(threads=1)(folder / "upload", self.compiled.definition.data, f"upload-{number}")
+        judge, received = DuckDbValidator(threads=1), datetime(2026, 3, 1, tzinfo=UTC)
+        judgement = judge(folder / "upload", self.compiled.definition.data, f"upload-{number}", received)
         assert judgement.finding is None, judgement.finding
         key = f"accepted/{number}.parquet"
         (folder / "accepted.parquet").rename(self.s3.path("data", key))
@@ -214,26 +216,39 @@ def training_metrics() -> ModuleType:
     return load_job("model/metrics.py")
 
 
-@pytest.mark.parametrize("metric", ["forecast_accuracy", "rmse", "mae", "r2"])
-def test_training_and_gate_agree_on_numbers(training_metrics: ModuleType, metric: Any) -> None:
+def test_training_knows_every_metric_of_the_gate(training_metrics: ModuleType) -> None:
+    known = {*training_metrics.OF_NUMBERS, *training_metrics.OF_SHARES, *training_metrics.OF_LABEL}
+    assert known == set(get_args(Metric))
+
+
+@pytest.mark.parametrize("metric", sorted(set(get_args(Metric)) - CLASSIFICATION_METRICS))
+def test_training_and_gate_agree_on_numbers(training_metrics: ModuleType, metric: Metric) -> None:
     random = np.random.default_rng(7)
-    for actual in (random.normal(50, 20, 200), np.zeros(5), np.full(5, 3.0)):
-        answers = actual + random.normal(0, 5, len(actual))
-        gate = gate_metrics.score(metric, actual, gate_metrics.Answers(answers))
-        sign = -1 if metric in gate_metrics.SMALLER_IS_BETTER else 1
-        assert training_metrics.METRICS[metric](actual, answers) == pytest.approx(sign * gate)
+    for actual in (random.normal(50, 20, 200), random.integers(0, 3, 50), np.zeros(5), np.full(5, 3.0)):
+        values = actual.astype(np.float64)
+        answers = values + random.normal(0, 5, len(values))
+        gate = gate_metrics.score(metric, values, gate_metrics.Answers(answers))
+        assert training_metrics.score(metric, values, answers) == pytest.approx(better_is_bigger(metric, gate))
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "auc"])
+@pytest.mark.parametrize("metric", sorted(CLASSIFICATION_METRICS))
 @pytest.mark.parametrize("labels", [2, 4])
-def test_training_and_gate_agree_on_labels(training_metrics: ModuleType, metric: Any, labels: int) -> None:
+@pytest.mark.parametrize("positive", [None, 1])
+def test_training_and_gate_agree_on_labels(
+    training_metrics: ModuleType, metric: Metric, labels: int, positive: int | None
+) -> None:
     random = np.random.default_rng(7)
     for occurring in (labels, labels - 1):
         actual = random.integers(0, occurring, 300).astype(float)
         shares = random.dirichlet(np.ones(labels), 300).round(1)  # with ties
         answers = gate_metrics.Answers(shares.argmax(axis=1).astype(float), shares)
-        gate = gate_metrics.score(metric, actual, answers)
-        assert training_metrics.METRICS[metric](actual, shares) == pytest.approx(gate)
+        gate = gate_metrics.score(metric, actual, answers, positive)
+        found = training_metrics.score(metric, actual, shares, positive)
+        assert found == pytest.approx(better_is_bigger(metric, gate))
+
+
+def better_is_bigger(metric: Metric, value: float) -> float:
+    return -value if metric in gate_metrics.SMALLER_IS_BETTER else value
 
 
 @pytest.mark.parametrize("job", sorted(BROUGHT))

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from ratchet.domain.comparing import (
     EXACT_AREAS,
+    MOST_BLOCKS,
     RESAMPLES,
     Comparison,
     Contest,
@@ -133,6 +134,17 @@ def test_many_rows_of_auc_are_resampled_by_their_contributions() -> None:
     more = Contest("auc", *(np.append(actual, 1.0),), with_row(ours), with_row(theirs))
     linear = np.quantile(bootstrap(more), [0.05, 0.5, 0.95])
     assert linear == pytest.approx(exact, abs=0.1 * (exact[2] - exact[0]))
+
+
+def test_very_many_rows_are_drawn_with_their_neighbours() -> None:
+    """Twice MOST_BLOCKS rows: the interval is the normal approximation's, which is exact enough for so many."""
+    rows = 2 * MOST_BLOCKS
+    random = np.random.default_rng(3)
+    losses = random.exponential(1, (2, rows))
+    gains = bootstrap(Contest("mae", np.zeros(rows), Answers(losses[0]), Answers(losses[1])))
+    difference = losses[1] - losses[0]
+    assert gains.mean() == pytest.approx(difference.mean(), abs=0.1 * difference.std() / rows**0.5)
+    assert gains.std() == pytest.approx(difference.std() / rows**0.5, rel=0.06)
 
 
 def with_row(answers: Answers) -> Answers:

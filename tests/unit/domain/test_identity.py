@@ -54,6 +54,7 @@ def test_a_corrected_contract_judges_the_same_upload_anew() -> None:
         ({"features": {"calendar": ["hour"]}}, False, True),
         ({"compiled": {"holidays": {"US": ["2026-01-01"]}}}, False, True),
         ({"gate": {"metric": "mae"}}, False, True),
+        ({"data": {"series": ["weather_main"]}}, True, True),
         ({"gate": {"threshold": 0.5}}, False, False),
         ({"deploy": {"memory_mb": 4096}}, False, False),
         ({"retrain": {"settle": "5s"}}, False, False),

@@ -57,7 +57,7 @@ def training_of(root: Path, target: str, metric: str, rows: list[Row], exclude: 
         "columns": {name: {"type": kind} for name, kind in types.items()},
     }
     features = {"calendar": ["hour", "weekday", "holiday:US"], "exclude": exclude}
-    definition = {"data": data, "features": features, "gate": {"metric": metric}}
+    definition = {"data": data, "features": features, "gate": {"metric": metric, "positive": None}}
     return Training(root / "job", {"definition": definition, "holidays": {"US": ["2026-03-05"]}}, root / "data")
 
 

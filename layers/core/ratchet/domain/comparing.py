@@ -28,6 +28,7 @@ FEWEST_ROWS = 30  # independent rows under which the bootstrap says little
 RESAMPLES = 2_000
 SEED = 20_170_301  # any number does; a stated one makes the decision repeatable
 EXACT_AREAS = 2_000  # rows up to which AUC is computed anew for every resample
+MOST_BLOCKS = 20_000  # that a resample draws
 WEIGHTS = 4_000_000  # held at a time: 32 MB
 
 Days = NDArray[np.datetime64]
@@ -149,17 +150,22 @@ def newey_west(centred: Floats, lags: int) -> float:
     return max(variance, 0.0)
 
 
-def bootstrap(contest: Contest, day_of_row: Indices | None = None) -> Floats:
-    """The gains of RESAMPLES draws of rows, or of whole days, both models on the same ones."""
-    if day_of_row is None and contest.metric in LABEL_METRICS:
+def bootstrap(contest: Contest, block_of_row: Indices | None = None) -> Floats:
+    """The gains of RESAMPLES draws of rows, or of whole blocks of them (days), both models on the same ones.
+
+    Beyond MOST_BLOCKS rows, neighbours are drawn together: the gain varies as much, and time does not grow with rows.
+    """
+    if block_of_row is None and contest.metric in LABEL_METRICS:
         return _of_cells(contest)
     rows = len(contest.actual)
-    blocks = rows if day_of_row is None else int(day_of_row.max()) + 1
-    pair: Pair = contest.measured(day_of_row)
+    if block_of_row is None and rows > MOST_BLOCKS:
+        block_of_row = np.arange(rows) * MOST_BLOCKS // rows
+    blocks = rows if block_of_row is None else int(block_of_row.max()) + 1
+    pair: Pair = contest.measured(block_of_row)
     if contest.metric == "auc" and rows > EXACT_AREAS:
-        pair = _linear(pair[0], day_of_row), _linear(pair[1], day_of_row)
-    elif contest.metric == "auc" and day_of_row is not None:
-        return _gains(contest.metric, pair, (drawn[:, day_of_row] for drawn in _draws(blocks, rows)))
+        pair = _linear(pair[0], block_of_row), _linear(pair[1], block_of_row)
+    elif contest.metric == "auc" and block_of_row is not None:
+        return _gains(contest.metric, pair, (drawn[:, block_of_row] for drawn in _draws(blocks, rows)))
     return _gains(contest.metric, pair, _draws(blocks, blocks))
 
 
@@ -189,8 +195,8 @@ def _of_cells(contest: Contest) -> Floats:
     return _gains(contest.metric, contest.take(first).measured(), iter([drawn.astype(np.float64)]))
 
 
-def _linear(measured: Measured, day_of_row: Indices | None) -> Sums:
+def _linear(measured: Measured, block_of_row: Indices | None) -> Sums:
     """The metric as the mean of its rows' contributions, which it is to first order."""
     parts = measured.contributions()
     columns = np.column_stack([parts, np.ones(len(parts))])
-    return Sums(columns if day_of_row is None else grouped(columns, day_of_row), mean_of)
+    return Sums(columns if block_of_row is None else grouped(columns, block_of_row), mean_of)

@@ -82,6 +82,7 @@ def train_key(preprocess: str, compiled: CompiledDefinition, hyperparameters: Ma
         features=canonical(compiled.definition.features),
         holidays=canonical(compiled)["holidays"],
         metric=compiled.definition.gate.metric,  # early stopping and validation_score follow it
+        positive=compiled.definition.gate.positive,
         hyperparameters=dict(hyperparameters),
         code=compiled.code.model_sha256,
         image=compiled.image_uri,
