@@ -79,14 +79,14 @@ class Endpoints:
         with self._ctx.store.locked():
             record = self._records.updatable(scope, name)
             plan = self._configs.plan(scope, request["EndpointConfigName"])
+            serving = self._traffic.serving((scope, name.lower()))
+            before = serving.plan if serving else plan
             if request.get("RetainAllVariantProperties"):
-                excluded = request.get("ExcludeRetainedVariantProperties", [])
-                plan = plan.with_properties(record["ProductionVariants"], excluded)
+                plan = plan.retaining(before, request.get("ExcludeRetainedVariantProperties", []))
             deployment = request.get("DeploymentConfig", {})
             if request.get("RetainDeploymentConfig"):
                 deployment = record.get(_LAST, {})
-            serving = self._traffic.serving((scope, name.lower()))
-            steps = rollout(deployment, serving.plan.variants if serving else plan.variants, plan.variants)
+            steps = rollout(deployment, before.variants, plan.variants)
             self._records.move(scope, name, "Updating", **_pending(plan), **({_LAST: deployment} if deployment else {}))
         self._records.announce(scope, name)
         self._ctx.run(self._update, scope, name, plan, steps)

@@ -55,19 +55,24 @@ class FleetPlan:
             "DataCaptureConfig": _capture_summary(self.capture) if self.capture else None,
         }
 
-    def with_properties(self, shown: Sequence[Record], excluded: Sequence[Record] = ()) -> "FleetPlan":
+    def with_properties(self, shown: Sequence[Record]) -> "FleetPlan":
         """With the desired weights and instance counts of these variants, as DescribeEndpoint shows them."""
-        leave_out = {item["VariantPropertyType"] for item in excluded}
-        current = {variant["VariantName"]: variant for variant in shown}
-        return replace(self, variants=tuple(_like(plan, current.get(plan.name), leave_out) for plan in self.variants))
+        desired = {variant["VariantName"]: variant for variant in shown}
+        return replace(self, variants=tuple(_like(plan, desired.get(plan.name, {})) for plan in self.variants))
+
+    def retaining(self, old: "FleetPlan", excluded: Sequence[Record]) -> "FleetPlan":
+        """With the weights, instance counts and data capture of another plan, but for the excluded properties."""
+        left_out = {item["VariantPropertyType"] for item in excluded}
+        shown = [
+            {field: value for field, value in plan.summary(0).items() if field not in left_out} for plan in old.variants
+        ]
+        capture = self.capture if "DataCaptureConfig" in left_out else old.capture
+        return replace(self.with_properties(shown), capture=capture)
 
 
-def _like(plan: VariantPlan, shown: Record | None, leave_out: set[str]) -> VariantPlan:
-    if shown and "DesiredWeight" not in leave_out:
-        plan = replace(plan, weight=shown["DesiredWeight"])
-    if shown and "DesiredInstanceCount" not in leave_out and not plan.serverless and shown["DesiredInstanceCount"]:
-        plan = replace(plan, instances=shown["DesiredInstanceCount"])
-    return plan
+def _like(plan: VariantPlan, shown: Record) -> VariantPlan:
+    instances = plan.instances if plan.serverless else shown.get("DesiredInstanceCount") or plan.instances
+    return replace(plan, weight=shown.get("DesiredWeight", plan.weight), instances=instances)
 
 
 def rescaled(plan: FleetPlan, desired: Sequence[Record]) -> list[VariantPlan]:

@@ -177,6 +177,24 @@ def test_a_capture_that_is_off_captures_nothing(cloud: Cloud) -> None:
     assert line["captureData"]["endpointInput"]["data"] == '{"x": 2}'
 
 
+@pytest.mark.parametrize(("excluded", "status"), [([], "Started"), (["DataCaptureConfig"], None)])
+def test_data_capture_is_retained_like_the_variants_properties(
+    cloud: Cloud, excluded: list[str], status: str | None
+) -> None:
+    cloud.model("adder-1", 1)
+    cloud.config("one", instances("adder-1", 1), DataCaptureConfig=capture())
+    cloud.config("two", instances("adder-1", 1))
+    cloud.endpoint()
+    cloud.call(
+        "UpdateEndpoint",
+        EndpointName="live",
+        EndpointConfigName="two",
+        RetainAllVariantProperties=True,
+        ExcludeRetainedVariantProperties=[{"VariantPropertyType": kind} for kind in excluded],
+    )
+    assert cloud.settled().get("DataCaptureConfig", {}).get("CaptureStatus") == status
+
+
 # -- weights, capacities and limits -------------------------------------------------------------------------------
 
 
