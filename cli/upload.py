@@ -16,6 +16,7 @@ from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.ledger import PipelineState, Verdict
 
 _CHUNK = 1 << 20
+_MOST_IN_ONE_PUT = 5 << 30  # S3's limit
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,18 @@ def put(stack: Stack, state: PipelineState, file: Path) -> Uploaded:
     identity = verdict_id(upload_id(_chunks(file)), state.definition.data_hash)
     known = stack.ledger.verdict(state.pipeline, identity) is not None
     key = f"incoming/{state.pipeline}/{file.name}"
+    return Uploaded(state.pipeline, key, _put(stack, key, file), identity, known)
+
+
+def _put(stack: Stack, key: str, file: Path) -> str:
+    """Puts the file, in parts when S3 takes it no other way; the version's id."""
+    bucket = stack.outputs.data_bucket_name
+    if file.stat().st_size > _MOST_IN_ONE_PUT:
+        stack.s3.upload_file(str(file), bucket, key)
+        # A transfer in parts does not say which version it made; somebody else's in the same second would be taken.
+        return stack.s3.head_object(Bucket=bucket, Key=key)["VersionId"]
     with file.open("rb") as body:
-        response = stack.s3.put_object(Bucket=stack.outputs.data_bucket_name, Key=key, Body=body)
-    return Uploaded(state.pipeline, key, response["VersionId"], identity, known)
+        return stack.s3.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
 
 
 def await_verdict(stack: Stack, made: Uploaded, timeout: float) -> Verdict:

@@ -4,8 +4,10 @@ from ratchet.adapters.clock import utc_now
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
+from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
 from ratchet.domain.ingest import JudgeUpload
+from ratchet.domain.large import LargePath
 from ratchet.observability import alarm, count, doorway, logger
 from ratchet.settings import ValidateDataSettings
 
@@ -13,11 +15,14 @@ from ratchet.settings import ValidateDataSettings
 def build() -> JudgeUpload:
     """The use case over AWS and DuckDB."""
     settings = ValidateDataSettings.load()
+    ledger, limit = DynamoDbLedger(settings.ledger_table_name), settings.large_upload_bytes
+    workflow = StepFunctions(validate_large_machine_arn=settings.validate_large_state_machine_arn)
     return JudgeUpload(
-        ledger=DynamoDbLedger(settings.ledger_table_name),
+        ledger=ledger,
         store=S3Store(),
-        validate=DuckDbValidator(memory_mb=settings.aws_lambda_function_memory_size),
+        validate=DuckDbValidator(memory_mb=settings.aws_lambda_function_memory_size, most_bytes=limit),
         clock=utc_now,
+        large=LargePath(ledger, workflow, utc_now, limit),
     )
 
 
@@ -36,6 +41,5 @@ def handler(event: ObjectCreatedEvent, judge_upload: JudgeUpload) -> ValidateDat
     )
     count(f"Upload{result.outcome.title()}", result.pipeline)
     alarm("UploadsRejected", result.outcome == VerdictOutcome.REJECTED)
-    if result.outcome == VerdictOutcome.ACCEPTED:
-        alarm("RowsQuarantined", 100 * result.bad_rows / result.rows, "Percent")
+    alarm("RowsQuarantined", result.quarantined_percent, "Percent")
     return result

@@ -1,4 +1,4 @@
-"""The two workflows as the tests read them, and the contracts at the doors of the functions that they call."""
+"""The workflows as the tests read them, and the contracts at the doors of the functions that they call."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ State = dict[str, Any]
 Machine = dict[str, Any]
 
 FOLDER = Path(__file__).parents[2] / "statemachine"
-MACHINES = ("ingest", "retrain")
+MACHINES = ("ingest", "validate_large", "retrain")
 
 # Function -> (what its handler parses, what it answers). The answer of one called with a token is the token's.
 CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
@@ -39,6 +39,11 @@ class Place(NamedTuple):
     name: str
     state: State
     inside: str | None
+
+
+def pascal(machine: str) -> str:
+    """validate_large -> ValidateLarge, which its logical ids begin with."""
+    return "".join(part.title() for part in machine.split("_"))
 
 
 def text_of(machine: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ratchet.contracts.base import Finding
-from ratchet.contracts.ingest import StartRunResult, ValidateDataResult, VerdictOutcome
+from ratchet.contracts.ingest import LargeUpload, StartRunResult, ValidateDataResult, VerdictOutcome
 from ratchet.contracts.report import WriteReportResult
 from ratchet.contracts.run import (
     Announcement,
@@ -167,8 +167,20 @@ def closed(outcome: RunOutcome) -> CloseRunResult:
     return CloseRunResult(outcome=outcome, kind=kinds.get(outcome, "Run Failed"), announcement=ANNOUNCEMENT)
 
 
+LARGE = LargeUpload(
+    execution_name=f"traffic-{'e' * 32}-1",
+    event={
+        "id": "1",
+        "time": "2026-03-01T12:00:00+00:00",
+        "detail": {"bucket": {"name": "data"}, "object": {"key": "incoming/traffic/x.csv", "version-id": "v1"}},
+    },
+)
+
+
 def verdict(outcome: VerdictOutcome) -> ValidateDataResult:
     """How validate_data answers."""
+    if outcome is VerdictOutcome.LARGE:
+        return ValidateDataResult(outcome=outcome, pipeline="traffic", large=LARGE, announcement=ANNOUNCEMENT)
     return ValidateDataResult(
         outcome=outcome,
         pipeline="traffic",
@@ -203,3 +215,4 @@ PREPROCESSED = {
 }
 PUT = {"Entries": [{"EventId": "1"}], "FailedEntryCount": 0}
 KEPT = {"MessageId": "1"}
+EXECUTION_STARTED = {"ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:machine:1", "StartDate": 1.7e9}

@@ -26,6 +26,7 @@ Rule = Callable[[Machine], Iterator[str]]
 # What a run, or an event, is when the execution starts.
 INPUTS: dict[str, Shape] = {
     "ingest": shapes.of_model(ObjectCreatedEvent),
+    "validate_large": shapes.of_model(ObjectCreatedEvent),
     "retrain": {"run": shapes.of_model(Run)},
 }
 
@@ -62,6 +63,7 @@ OPERATIONS = {
     "aws-sdk:sagemaker:describeModel": ("sagemaker", "DescribeModel", "DescribeModel"),
     "aws-sdk:sagemaker:deleteEndpoint": ("sagemaker", "DeleteEndpoint", "DeleteEndpoint"),
     "aws-sdk:sagemaker:createModelPackage": ("sagemaker", "CreateModelPackage", "CreateModelPackage"),
+    "states:startExecution": ("stepfunctions", "StartExecution", "StartExecution"),
     "events:putEvents": ("events", "PutEvents", "PutEvents"),
     "sqs:sendMessage": ("sqs", "SendMessage", "SendMessage"),
 }

@@ -63,9 +63,13 @@ def is_certain(service: str, operation: str, fields: tuple[str, ...]) -> bool:
 
 
 def input_fields(service: str, operation: str) -> tuple[set[str], set[str]]:
-    """The fields an AWS operation takes, and those it requires."""
+    """The fields an AWS operation takes, and those it requires; Step Functions writes them with a capital letter."""
     shape: Any = _model(service).operation_model(operation).input_shape
-    return set(shape.members), set(shape.required_members)
+    return {_capital(name) for name in shape.members}, {_capital(name) for name in shape.required_members}
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _model(service: str) -> botocore.model.ServiceModel:

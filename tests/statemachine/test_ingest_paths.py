@@ -24,8 +24,15 @@ def answers(outcome: VerdictOutcome = VerdictOutcome.ACCEPTED) -> dict[str, list
         "Announce Acceptance": [examples.PUT],
         "Start Run": [answered(examples.STARTED)],
         "Announce Rejection": [examples.PUT],
+        "Start Large Validation": [examples.EXECUTION_STARTED],
         "Keep Event": [examples.KEPT],
     }
+
+
+def outcome_before(state: str) -> VerdictOutcome:
+    """The verdict that leads to a state."""
+    outcomes = {"Announce Rejection": VerdictOutcome.REJECTED, "Start Large Validation": VerdictOutcome.LARGE}
+    return outcomes.get(state, VerdictOutcome.ACCEPTED)
 
 
 def ingest(given: Answers) -> Execution:
@@ -65,6 +72,15 @@ def test_rejected_data_is_told_and_starts_nothing() -> None:
     assert execution.sent["Announce Rejection"][0]["Entries"][0]["DetailType"] == "Data Rejected"
 
 
+def test_large_data_is_handed_to_the_execution_that_the_function_names() -> None:
+    execution = ingest(answers(VerdictOutcome.LARGE))
+    assert execution.status == "SUCCEEDED"
+    assert execution.path[-3:] == ["What Is The Verdict?", "Start Large Validation", "Large Validation Started"]
+    (started,) = execution.sent["Start Large Validation"]
+    assert started["Name"] == examples.LARGE.execution_name
+    assert started["Input"] == examples.LARGE.event
+
+
 def test_a_duplicate_costs_three_transitions_and_does_nothing() -> None:
     execution = ingest(answers(VerdictOutcome.DUPLICATE))
     assert execution.path == ["Validate Data", "What Is The Verdict?", "Already Known"]
@@ -73,8 +89,7 @@ def test_a_duplicate_costs_three_transitions_and_does_nothing() -> None:
 
 @pytest.mark.parametrize("state", [name for name in TASKS if name != "Keep Event"])
 def test_an_event_that_fails_is_kept_as_eventbridge_keeps_it(state: str) -> None:
-    outcome = VerdictOutcome.REJECTED if state == "Announce Rejection" else VerdictOutcome.ACCEPTED
-    execution = ingest(answers(outcome) | {state: always("SomethingBrokeError")})
+    execution = ingest(answers(outcome_before(state)) | {state: always("SomethingBrokeError")})
     assert execution.status == "FAILED"
     assert execution.error == "IngestFailed"
     assert "SomethingBrokeError" in str(execution.cause)
@@ -98,13 +113,12 @@ def test_an_event_that_cannot_even_be_kept_fails_by_name() -> None:
 
 @pytest.mark.parametrize("state", TASKS)
 def test_a_busy_world_is_asked_again(state: str) -> None:
-    outcome = VerdictOutcome.REJECTED if state == "Announce Rejection" else VerdictOutcome.ACCEPTED
-    good = answers(outcome)
+    good = answers(outcome_before(state))
     if state == "Keep Event":
         good["Validate Data"] = always("Denied")
     retrier: dict[str, Any] = TASKS[state]["Retry"][0]
     error = retrier["ErrorEquals"][-1].replace("States.TaskFailed", "Any.Other")
     execution = ingest(good | {state: [Raised(error), *good[state]]})
     assert len(execution.sent[state]) == 2
-    assert execution.path[-1] in ("Data Accepted", "Data Rejected", "Ingest Failed")
+    assert execution.path[-1] in ("Data Accepted", "Data Rejected", "Large Validation Started", "Ingest Failed")
     assert all(wait <= retrier["MaxDelaySeconds"] for wait in execution.waits)

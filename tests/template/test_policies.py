@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.statemachine.definitions import MACHINES, function_of, integration, load, tasks
+from tests.statemachine.definitions import MACHINES, function_of, integration, load, pascal, tasks
 from tests.template.reading import Grant, as_list, deployed, functions, grants, reference, resources, template
 
 # (holder, action) -> why AWS lets nobody say which resource.
@@ -144,13 +144,14 @@ SYNC = {
     "aws-sdk:sagemaker:deleteEndpoint": {"sagemaker:DeleteEndpoint"},
     "aws-sdk:sagemaker:createModelPackage": {"sagemaker:CreateModelPackage"},
     "events:putEvents": {"events:PutEvents"},
+    "states:startExecution": {"states:StartExecution"},
     "sqs:sendMessage": {"sqs:SendMessage"},
 }
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_workflow_may_do_what_its_states_do_and_nothing_else(machine: str) -> None:
-    holder = f"{machine.title()}StateMachine"
+    holder = f"{pascal(machine)}StateMachine"
     needed: set[str] = set()
     invoked: set[str | None] = set()
     for place in tasks(load(machine)):

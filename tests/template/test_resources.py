@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.statemachine.definitions import MACHINES, function_of, load, tasks
+from tests.statemachine.definitions import MACHINES, function_of, load, pascal, tasks
 from tests.template.reading import Resource, deployed, functions, reference, resources, template
 
 DATA_STORES = {
@@ -68,14 +68,14 @@ def test_a_function_logs_to_a_group_of_its_own_that_forgets(function: str) -> No
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_workflow_logs_and_traces(machine: str) -> None:
-    properties = resources("AWS::Serverless::StateMachine")[f"{machine.title()}StateMachine"]
+    properties = resources("AWS::Serverless::StateMachine")[f"{pascal(machine)}StateMachine"]
     assert properties["Tracing"] == {"Enabled": True}
     (destination,) = properties["Logging"]["Destinations"]
-    assert reference(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == f"{machine.title()}LogGroup"
-    group = resources("AWS::Logs::LogGroup")[f"{machine.title()}LogGroup"]
+    assert reference(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == f"{pascal(machine)}LogGroup"
+    group = resources("AWS::Logs::LogGroup")[f"{pascal(machine)}LogGroup"]
     assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/")
     assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-    assert properties["Type"] == {"ingest": "EXPRESS", "retrain": "STANDARD"}[machine]
+    assert properties["Type"] == ("EXPRESS" if machine == "ingest" else "STANDARD")
 
 
 def test_an_express_workflow_logs_everything_for_it_has_no_other_history() -> None:

@@ -36,6 +36,9 @@ class FakeWorkflow:
     def retrain_execution_arn(self, run_id: str) -> str:
         return f"{samples.EXECUTION_ARN}:{run_id}"
 
+    def validate_large_execution_arn(self, name: str) -> str:
+        return f"{samples.EXECUTION_ARN.replace('-retrain', '-validate-large')}:{name}"
+
     def start_retrain(self, run: Run) -> None:
         if self.start_error is not None:
             raise self.start_error

@@ -17,6 +17,7 @@ ALLOWED = {
     "ratchet.domain": ("ratchet.contracts", "ratchet.domain"),
     "ratchet.adapters": ("ratchet.contracts", "ratchet.domain", "ratchet.adapters"),
     "ratchet.settings": ("ratchet.domain.errors",),
+    "ratchet.validate_large": ("ratchet.adapters", "ratchet.contracts", "ratchet.domain"),  # a job's doorway
     "ratchet.observability": ("ratchet.domain.errors", "ratchet.settings"),
     "ratchet.http_door": (
         "ratchet.contracts.http",

@@ -34,6 +34,8 @@ class ValidateDataSettings(Settings):
     """validate_data"""
 
     ledger_table_name: Setting
+    large_upload_bytes: int
+    validate_large_state_machine_arn: Setting
     aws_lambda_function_memory_size: int  # MB; Lambda sets it
 
 

@@ -13,6 +13,7 @@ from local.cloud.repairs import (
     http_api_routes,
     jsonpath,
     lambda_environment,
+    layer_access,
     log_metrics,
     metrics,
     resources,
@@ -59,6 +60,7 @@ REPAIRS = (
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
     Repair("resources", ("T13",), lambda _: resources.apply()),
     Repair("schedules", ("T28",), lambda _: schedules.apply()),
+    Repair("layer_access", ("T33",), lambda _: layer_access.apply()),
     Repair("http_api_routes", ("T29",), lambda _: http_api_routes.apply()),
     Repair("http_api_access", ("T30",), lambda _: http_api_access.apply()),
 )

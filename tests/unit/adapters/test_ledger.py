@@ -9,7 +9,7 @@ import pytest
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import RunOutcome, RunPlan
 from ratchet.domain.errors import PipelineUnknownError, StaleRunError, UploadUnknownError
-from ratchet.domain.ledger import Claim, Ledger, Model, RunRecord, Snapshot, Step, Upload
+from ratchet.domain.ledger import Claim, LargeValidation, Ledger, Model, RunRecord, Snapshot, Step, Upload
 from tests.unit import samples
 
 P = "traffic"
@@ -334,3 +334,32 @@ def test_snapshots_steps_and_models_are_kept(applied: Ledger) -> None:
     assert applied.snapshot(P, snapshot.snapshot_id) == snapshot
     assert applied.step(P, step.key) == step
     assert applied.model(P, model.model_name) == model
+
+
+def test_a_large_validation_is_kept_by_object_version(ledger: Ledger) -> None:
+    large = LargeValidation(
+        key="incoming/traffic/" + "x" * 1000,
+        version_id="v1",
+        data_hash="d" * 64,
+        attempt=1,
+        execution_arn=samples.execution_arn(1),
+        started_at=samples.NOW,
+    )
+    assert ledger.large(P, large.key, "v1") is None
+    ledger.put_large(P, large)
+    again = large.model_copy(update={"attempt": 2})
+    ledger.put_large(P, again)
+    other = large.model_copy(update={"version_id": "v2"})
+    ledger.put_large(P, other)
+    assert ledger.large(P, large.key, "v1") == again
+    assert {found.version_id: found for found in ledger.larges(P)} == {"v1": again, "v2": other}
+    assert ledger.larges("weather") == []
+
+
+def test_an_object_version_is_known_by_its_upload_whose_oldest_version_may_be_another(applied: Ledger) -> None:
+    newer = samples.upload(1)
+    older = newer.model_copy(update={"key": "incoming/traffic/older.csv", "modified": samples.NOW - timedelta(days=9)})
+    assert applied.upload_of(P, newer.key, newer.version_id) is None
+    applied.record_object(P, newer)
+    applied.record_object(P, older)
+    assert applied.upload_of(P, newer.key, newer.version_id) == older

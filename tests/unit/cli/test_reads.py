@@ -12,6 +12,7 @@ from cli import history, show, watch
 from cli.history import StateTime, Timeline
 from cli.main import app
 from cli.stack import Stack
+from cli.upload import put
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.contracts.base import Finding
 from ratchet.contracts.run import DefinitionRef, Evaluation, RunOutcome
@@ -159,6 +160,18 @@ def test_watch_asks_which_pipeline(stack: Stack, runner: CliRunner) -> None:
     ended = runner.invoke(app, ["watch"])
     assert ended.exit_code == 1
     assert "Which pipeline?" in ended.stderr
+
+
+def test_a_file_that_s3_takes_only_in_parts_is_uploaded_in_parts(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    file = tmp_path / "big.csv"
+    file.write_bytes(b"x" * (9 << 20))  # boto3 makes parts of 8 MB
+    monkeypatch.setattr("cli.upload._MOST_IN_ONE_PUT", 1 << 20)
+    made = put(stack, stack.pipeline("traffic"), file)
+    stored = stack.s3.get_object(Bucket="data", Key=made.key, VersionId=made.version_id)
+    assert (stored["ContentLength"], stored["ETag"][-3:]) == (9 << 20, '-2"')
 
 
 def judge(stack: Stack, file: Path, outcome: str, finding: Finding | None) -> None:

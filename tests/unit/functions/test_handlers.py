@@ -22,6 +22,8 @@ SETTINGS = {
     "DATA_BUCKET_NAME": "data",
     "ARTIFACTS_BUCKET_NAME": "artifacts",
     "RESOURCE_PREFIX": "ratchet-dev",
+    "LARGE_UPLOAD_BYTES": "1000",
+    "VALIDATE_LARGE_STATE_MACHINE_ARN": "arn:aws:states:eu-west-1:123456789012:stateMachine:ratchet-dev-validate-large",
     "STAGE": "dev",
     "EVENT_BUS_NAME": "bus",
     "PREPROCESS_JOB_NAME": "preprocess",

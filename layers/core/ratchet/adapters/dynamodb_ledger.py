@@ -30,6 +30,7 @@ from ratchet.domain.ledger import (
     ChampionChange,
     Claim,
     Deployment,
+    LargeValidation,
     Model,
     PipelineState,
     RunRecord,
@@ -121,6 +122,19 @@ class DynamoDbLedger:
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
         seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
         return {(upload.key, upload.version_id): upload.upload_id for upload in seen}
+
+    def upload_of(self, pipeline: str, key: str, version_id: str) -> Upload | None:
+        seen = self._get(pipeline, _object_sk(key, version_id), Upload)
+        return self._get(pipeline, _upload_sk(seen.upload_id), Upload) if seen else None
+
+    def put_large(self, pipeline: str, large: LargeValidation) -> None:
+        self._put(pipeline, _object_sk(large.key, large.version_id, "LARGE"), _plain(large))
+
+    def large(self, pipeline: str, key: str, version_id: str) -> LargeValidation | None:
+        return self._get(pipeline, _object_sk(key, version_id, "LARGE"), LargeValidation)
+
+    def larges(self, pipeline: str) -> list[LargeValidation]:
+        return [_record(item, LargeValidation) for item in self._query(f"PIPELINE#{pipeline}", "LARGE#")]
 
     def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
         return [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", f"UPLOAD#{prefix}")]
@@ -547,10 +561,10 @@ def _key(pipeline: str, sort: str) -> dict[str, Any]:
     return {"PK": {"S": f"PIPELINE#{pipeline}"}, "SK": {"S": sort}}
 
 
-def _object_sk(key: str, version_id: str) -> str:
+def _object_sk(key: str, version_id: str, kind: str = "OBJECT") -> str:
     if len(key.encode()) > _LONGEST_KEY:
         key = hashlib.sha256(key.encode()).hexdigest()
-    return f"OBJECT#{key}#{version_id}"
+    return f"{kind}#{key}#{version_id}"
 
 
 def _upload_sk(upload_id: str) -> str:

@@ -13,6 +13,7 @@ from ratchet.domain.ledger import (
     ChampionChange,
     Claim,
     Deployment,
+    LargeValidation,
     Model,
     PipelineState,
     RunRecord,
@@ -36,6 +37,7 @@ class MemoryLedger:
         self._lock = RLock()
         self._states: dict[str, PipelineState] = {}
         self._objects: dict[str, dict[tuple[str, str], str]] = {}
+        self._larges: dict[str, dict[tuple[str, str], LargeValidation]] = {}
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._verdicts: dict[str, dict[str, Verdict]] = {}
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
@@ -78,6 +80,20 @@ class MemoryLedger:
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
         with self._lock:
             return dict(self._objects.get(pipeline, {}))
+
+    def upload_of(self, pipeline: str, key: str, version_id: str) -> Upload | None:
+        return self._uploads.get((pipeline, self.objects(pipeline).get((key, version_id), "")))
+
+    def put_large(self, pipeline: str, large: LargeValidation) -> None:
+        with self._lock:
+            self._larges.setdefault(pipeline, {})[large.key, large.version_id] = large
+
+    def large(self, pipeline: str, key: str, version_id: str) -> LargeValidation | None:
+        return self._larges.get(pipeline, {}).get((key, version_id))
+
+    def larges(self, pipeline: str) -> list[LargeValidation]:
+        with self._lock:
+            return list(self._larges.get(pipeline, {}).values())
 
     def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The two state machines."""
+"""The state machines."""
 
 import json
 from collections.abc import Iterator
@@ -33,17 +33,26 @@ def _step_functions_errors() -> Iterator[None]:
 
 
 class StepFunctions:
-    """The Workflow port. A function that only answers task tokens needs to know neither machine."""
+    """The Workflow port. A function names the machines that it has to do with; to answer task tokens, none."""
 
     def __init__(
-        self, retrain_machine_arn: str = "", ingest_machine_arn: str = "", client: "SFNClient | None" = None
+        self,
+        retrain_machine_arn: str = "",
+        ingest_machine_arn: str = "",
+        client: "SFNClient | None" = None,
+        *,
+        validate_large_machine_arn: str = "",
     ) -> None:
         self._retrain = retrain_machine_arn
         self._ingest = ingest_machine_arn
+        self._validate_large = validate_large_machine_arn
         self._sfn: SFNClient = client or boto3.client("stepfunctions", config=CLIENT_CONFIG)
 
     def retrain_execution_arn(self, run_id: str) -> str:
-        return f"{self._retrain.replace(':stateMachine:', ':execution:', 1)}:{run_id}"
+        return _execution_arn(self._retrain, run_id)
+
+    def validate_large_execution_arn(self, name: str) -> str:
+        return _execution_arn(self._validate_large, name)
 
     def start_retrain(self, run: Run) -> None:
         try:
@@ -77,6 +86,10 @@ class StepFunctions:
     def task_failed(self, token: str, error: str, cause: str) -> None:
         with _answered_is_fine(), _step_functions_errors():
             self._sfn.send_task_failure(taskToken=token, error=error, cause=cause[:_LONGEST_CAUSE])
+
+
+def _execution_arn(machine_arn: str, name: str) -> str:
+    return f"{machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The ingest workflow: from an S3 event to a verdict."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,14 @@ class VerdictOutcome(StrEnum):
     REJECTED = "REJECTED"
     DUPLICATE = "DUPLICATE"  # the same bytes were judged before under the same contract
     IGNORED = "IGNORED"  # an empty folder a console made: not data
+    LARGE = "LARGE"  # no verdict yet: the workflow validate_large judges it
+
+
+class LargeUpload(Contract):
+    """An execution of the workflow validate_large: whoever asks for the same upload names the same one."""
+
+    execution_name: str
+    event: dict[str, Any]  # "Object Created" with what Ratchet reads of it, the same for every delivery
 
 
 class ValidateDataResult(Contract):
@@ -53,13 +61,19 @@ class ValidateDataResult(Contract):
 
     outcome: VerdictOutcome
     pipeline: str
-    upload_id: str
-    verdict_id: str
+    upload_id: str = ""  # empty while LARGE: nobody has read it yet
+    verdict_id: str = ""
     rows: int = 0  # of the file, the bad ones included
     bad_rows: int = 0
     finding: Finding | None = None  # set when rejected, now or before
     report_uri: str | None = None
+    large: LargeUpload | None = None
     announcement: Announcement
+
+    @property
+    def quarantined_percent(self) -> float:
+        """The share of an accepted upload's rows that were put aside."""
+        return 100 * self.bad_rows / self.rows if self.outcome is VerdictOutcome.ACCEPTED and self.rows else 0.0
 
 
 class StartRunRequest(Contract):

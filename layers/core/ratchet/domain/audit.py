@@ -48,6 +48,8 @@ class Audit:
     def _objects(self, state: PipelineState) -> Iterator[Found]:
         for found in self.ask.unjudged(state):
             what = "not judged under the present data contract" if found.seen else "has no verdict"
+            if found.died is not None:
+                what += f"; its validation {found.died.execution_arn} is not running"
             yield "object", found.version.uri(self.ask.data_bucket), what
 
     def _work(self, state: PipelineState) -> Iterator[Found]:

@@ -52,6 +52,15 @@ class UploadUnknownError(CallerError):
     """The pipeline never saw the upload."""
 
 
+class UploadTooLargeError(CallerError):
+    """The upload, unpacked, is larger than there is room to validate it here; `size` and `limit` are bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size:,} bytes or more, unpacked; there is room for {limit:,}")
+        self.size = size
+        self.limit = limit
+
+
 class ObjectMissingError(CallerError):
     """An object version the event names is not there."""
 
@@ -82,15 +91,6 @@ class FileUnscorableError(CallerError):
 
 class ModelMissingError(CallerError):
     """No model serves the pipeline yet."""
-
-
-class UploadTooLargeError(CallerError):
-    """The upload, unpacked, is larger than there is room to validate it here; `size` and `limit` are bytes."""
-
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"{size:,} bytes or more, unpacked; there is room for {limit:,}")
-        self.size = size
-        self.limit = limit
 
 
 class StaleRunError(CallerError):

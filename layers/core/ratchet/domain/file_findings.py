@@ -39,8 +39,8 @@ def too_large(size: int, limit: int) -> Finding:
     return Finding(
         what=f"The file is too large to validate: {size / 1e6:,.0f} MB or more, unpacked.",
         where="the whole file",
-        why=f"Validation has room for {limit / 1e6:,.0f} MB, unpacked.",
-        fix="Split the file into several uploads.",
+        why=f"Validation has room for {limit / 1e6:,.0f} MB, unpacked (a job's disk).",
+        fix="Split the file into several uploads, or deploy with a larger ValidateLargeWorkerType.",
     )
 
 

@@ -99,6 +99,15 @@ def run_id(pipeline: str, fence: int) -> str:
     return f"{pipeline}-g{fence}"
 
 
+def large_execution(pipeline: str, key: str, version_id: str, contract: str, attempt: int) -> str:
+    """The execution that validates a large upload: one per object version, contract and attempt; 80 characters at most.
+
+    Step Functions takes a name once in 90 days, so an attempt after one that died has another number.
+    """
+    digest = content_hash({"key": key, "version": version_id, "contract": contract})[:32]
+    return f"{pipeline}-{digest}-{attempt}"
+
+
 def job_name(prefix: str, run: str, step: str) -> str:
     """A training or transform job's name without its retry suffix, shortened by a hash when AWS would refuse it."""
     name = f"{prefix}-{run}-{step}"

@@ -14,9 +14,10 @@ from ratchet.contracts.run import Announcement, DefinitionRef
 from ratchet.domain import file_findings
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.definition import CompiledDefinition
-from ratchet.domain.errors import DefinitionInvalidError
+from ratchet.domain.errors import DefinitionInvalidError, UploadTooLargeError
 from ratchet.domain.identity import upload_id, verdict_id
-from ratchet.domain.ledger import Ledger, PipelineState, Upload, Verdict
+from ratchet.domain.large import LargePath
+from ratchet.domain.ledger import Ledger, Upload, Verdict
 from ratchet.domain.ports import Clock, ObjectStore, ObjectVersion
 from ratchet.domain.validation import Judgement, remarks
 
@@ -25,6 +26,7 @@ NO_PIPELINE = "(none)"  # cannot be a pipeline's name
 _NO_CONTRACT = "no contract"
 _CHUNK = 1 << 20
 
+Place = tuple[str, str]  # key and version of an object
 # Judges a file that lies alone in its folder and arrived at that time; writes accepted.parquet and quarantine.parquet
 # beside it.
 Validator = Callable[[Path, DataSection, str, datetime], Judgement]
@@ -38,11 +40,28 @@ class JudgeUpload:
     store: ObjectStore
     validate: Validator
     clock: Clock
+    large: LargePath | None = None  # where what is too large for here is judged; None is that very place
 
     def __call__(self, event: ObjectCreatedEvent) -> ValidateDataResult:
-        bucket, key = event.detail.bucket.name, event.detail.object.key
-        pipeline = pipeline_of(key)
+        pipeline = pipeline_of(event.detail.object.key)
         state = self.ledger.pipeline(pipeline) if pipeline else None
+        definition = state.definition if state else None
+        if pipeline is None or definition is None:
+            return self._read(event, pipeline, None)
+        if (known := self._known(pipeline, definition, event)) is not None:
+            return known
+        try:
+            self._require_small(event.detail.object.size)
+            return self._read(event, pipeline, definition)
+        except UploadTooLargeError:
+            if self.large is None:
+                raise
+            return self._route(self.large, pipeline, definition, event)
+
+    def _read(
+        self, event: ObjectCreatedEvent, pipeline: str | None, definition: DefinitionRef | None
+    ) -> ValidateDataResult:
+        bucket, key = event.detail.bucket.name, event.detail.object.key
         with TemporaryDirectory(prefix="ratchet-") as folder:
             file = Path(folder) / "upload"
             version = self.store.download(bucket, key, event.detail.object.version_id, file)
@@ -51,23 +70,55 @@ class JudgeUpload:
                 return self._ignore(pipeline, upload)
             if pipeline is None:
                 return self._refuse(NO_PIPELINE, upload, file_findings.no_pipeline(key))
-            if state is None or state.definition is None:
+            if definition is None:
                 return self._refuse(pipeline, upload, file_findings.unknown_pipeline(pipeline, key))
-            return self._judge(bucket, state, state.definition, upload, file)
+            return self._judge(bucket, pipeline, definition, upload, file)
+
+    def _require_small(self, size: int) -> None:
+        if self.large is not None and size > self.large.limit:
+            raise UploadTooLargeError(size, self.large.limit)
+
+    def _known(self, pipeline: str, definition: DefinitionRef, event: ObjectCreatedEvent) -> ValidateDataResult | None:
+        """The answer on an object version that was judged before: nobody reads it again."""
+        seen = event.detail.object
+        upload = self.ledger.upload_of(pipeline, seen.key, seen.version_id)
+        if upload is None:
+            return None
+        verdict = self.ledger.verdict(pipeline, verdict_id(upload.upload_id, definition.data_hash))
+        return _answer(pipeline, (seen.key, seen.version_id), verdict.of(upload)) if verdict else None
+
+    def _route(
+        self, large: LargePath, pipeline: str, definition: DefinitionRef, event: ObjectCreatedEvent
+    ) -> ValidateDataResult:
+        bucket, seen = event.detail.bucket.name, event.detail.object
+        version = self.store.head(bucket, seen.key, seen.version_id)
+        return ValidateDataResult(
+            outcome=VerdictOutcome.LARGE,
+            pipeline=pipeline,
+            large=large.route(pipeline, definition.data_hash, bucket, version),
+            announcement=_under_way(pipeline, version),
+        )
 
     def _judge(
-        self, bucket: str, state: PipelineState, definition: DefinitionRef, seen: Upload, file: Path
+        self, bucket: str, pipeline: str, definition: DefinitionRef, seen: Upload, file: Path
     ) -> ValidateDataResult:
-        pipeline = state.pipeline
         oldest = self.ledger.record_object(pipeline, seen)
         known = self.ledger.verdict(pipeline, verdict_id(seen.upload_id, definition.data_hash))
         if known is not None:
-            return _answer(pipeline, seen, known.of(oldest))
-        judgement = self.validate(file, self._contract(definition), seen.upload_id, oldest.modified)
+            return _answer(pipeline, _place(seen), known.of(oldest))
+        judgement = self._validated(file, self._contract(definition), seen.upload_id, oldest.modified)
         made = _verdict(oldest, definition.data_hash, self.clock(), judgement)
         made = self._store_results(f"s3://{bucket}", pipeline, made, judgement, file.parent)
         put = self.ledger.accept if judgement.finding is None else self.ledger.reject
         return self._put(put, pipeline, seen, made)
+
+    def _validated(self, file: Path, data: DataSection, upload_id: str, received: datetime) -> Judgement:
+        try:
+            return self.validate(file, data, upload_id, received)
+        except UploadTooLargeError as error:
+            if self.large is not None:
+                raise
+            return Judgement(finding=file_findings.too_large(error.size, error.limit))
 
     def _contract(self, definition: DefinitionRef) -> DataSection:
         try:
@@ -104,8 +155,8 @@ class JudgeUpload:
     ) -> ValidateDataResult:
         """Records the verdict; somebody else's, made of the same bytes meanwhile, wins."""
         if put(pipeline, made):
-            return _answer(pipeline, seen, made, fresh=True)
-        return _answer(pipeline, seen, self.ledger.verdict(pipeline, made.verdict_id) or made)
+            return _answer(pipeline, _place(seen), made, fresh=True)
+        return _answer(pipeline, _place(seen), self.ledger.verdict(pipeline, made.verdict_id) or made)
 
     def _ignore(self, pipeline: str | None, upload: Upload) -> ValidateDataResult:
         """A folder that a console made: recorded so that nobody looks at it again."""
@@ -164,13 +215,17 @@ def _report(pipeline: str, verdict: Verdict, judgement: Judgement) -> dict[str, 
     }
 
 
-def _answer(pipeline: str, seen: Upload, verdict: Verdict, *, fresh: bool = False) -> ValidateDataResult:
+def _place(upload: Upload) -> Place:
+    return upload.key, upload.version_id
+
+
+def _answer(pipeline: str, seen: Place, verdict: Verdict, *, fresh: bool = False) -> ValidateDataResult:
     """The verdict, when it is new or of this very object version; DUPLICATE for a later version of the same bytes.
 
     A repeated event of the oldest version gets the verdict again: the first attempt may have died before it was told.
     So does the oldest version's late event, which may have changed the order of uploads, and that is work for a run.
     """
-    same = fresh or (seen.key, seen.version_id) == (verdict.key, verdict.version_id)
+    same = fresh or seen == (verdict.key, verdict.version_id)
     return ValidateDataResult(
         outcome=VerdictOutcome(verdict.outcome) if same else VerdictOutcome.DUPLICATE,
         pipeline=pipeline,
@@ -204,13 +259,24 @@ def _announcement(pipeline: str, verdict: Verdict) -> Announcement:
     )
 
 
-def _duplicate(pipeline: str, seen: Upload, verdict: Verdict) -> Announcement:
+def _under_way(pipeline: str, version: ObjectVersion) -> Announcement:
+    name = version.key.rpartition("/")[2]
+    return Announcement(
+        pipeline=pipeline,
+        subject=f"{pipeline}: large upload",
+        sentence=f"{name} is large ({version.size / 1e6:,.0f} MB): a job validates it.",
+        upload_key=version.key,
+    )
+
+
+def _duplicate(pipeline: str, seen: Place, verdict: Verdict) -> Announcement:
+    key, _ = seen
     return Announcement(
         pipeline=pipeline,
         subject=f"{pipeline}: data known already",
-        sentence=f"{seen.key} holds the same bytes as {verdict.key} (version {verdict.version_id}), which was "
+        sentence=f"{key} holds the same bytes as {verdict.key} (version {verdict.version_id}), which was "
         f"{verdict.outcome.lower()} on {verdict.judged_at:%Y-%m-%d at %H:%M} UTC.",
         finding=verdict.finding,
-        upload_key=seen.key,
+        upload_key=key,
         links={"report": verdict.report_uri} if verdict.report_uri else {},
     )

@@ -93,6 +93,17 @@ class Upload(Contract):
         return self.modified, self.key, self.version_id
 
 
+class LargeValidation(Contract):
+    """The last execution of validate_large for an object version."""
+
+    key: str
+    version_id: str
+    data_hash: str
+    attempt: int
+    execution_arn: str
+    started_at: datetime
+
+
 class Verdict(Contract):
     """What validation said of an upload under one data contract; key and version are what the upload had then."""
 
@@ -282,6 +293,18 @@ class Ledger(Protocol):
 
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
         """(key, version id) → upload id of every version ever judged."""
+        ...
+
+    def upload_of(self, pipeline: str, key: str, version_id: str) -> Upload | None:
+        """What an object version that was read before holds: the upload, with its oldest version."""
+        ...
+
+    def put_large(self, pipeline: str, large: LargeValidation) -> None: ...
+
+    def large(self, pipeline: str, key: str, version_id: str) -> LargeValidation | None: ...
+
+    def larges(self, pipeline: str) -> list[LargeValidation]:
+        """The last large validation of every object version that had one."""
         ...
 
     def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:

@@ -74,9 +74,11 @@ class ExecutionStatus(StrEnum):
 
 
 class Workflow(Protocol):
-    """The two state machines."""
+    """The state machines."""
 
     def retrain_execution_arn(self, run_id: str) -> str: ...
+
+    def validate_large_execution_arn(self, name: str) -> str: ...
 
     def start_retrain(self, run: Run) -> None:
         """Starts the execution named after the run; one that exists already counts as started."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from ratchet.contracts.run import Champion, DeploymentResult
 from ratchet.domain import identity
 from ratchet.domain.deploying import Failure, ending
-from ratchet.domain.ledger import Deployment, Ledger, PipelineState, Retry
+from ratchet.domain.ledger import Deployment, LargeValidation, Ledger, PipelineState, Retry
 from ratchet.domain.ports import (
     Clock,
     EndpointDescription,
@@ -28,6 +28,7 @@ class Unjudged:
 
     version: ObjectVersion
     seen: bool  # its bytes were judged before, under another contract
+    died: LargeValidation | None = None  # its large validation ended, or never started, and left no verdict
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,24 @@ class Questions:
     resource_prefix: str
 
     def unjudged(self, state: PipelineState) -> Iterator[Unjudged]:
-        """Which object versions did no event announce, or has the present data contract not judged?"""
+        """Which object versions did no event announce, or has the present data contract not judged? Not those that a
+        large validation is judging."""
         if state.definition is None:
             return
-        known = self.ledger.objects(state.pipeline)
+        known, contract = self.ledger.objects(state.pipeline), state.definition.data_hash
+        validations = (large for large in self.ledger.larges(state.pipeline) if large.data_hash == contract)
+        larges = {(large.key, large.version_id): large for large in validations}
         judged = {verdict.verdict_id for verdict in self.ledger.verdicts(state.pipeline)}
         withdrawn = {withdrawal.upload_id for withdrawal in self.ledger.withdrawals(state.pipeline)}
         for version in self.store.versions(self.data_bucket, f"incoming/{state.pipeline}/"):
             upload_id = known.get((version.key, version.version_id))
             if upload_id in withdrawn or version.key.endswith("/"):
                 continue
-            if upload_id is None or identity.verdict_id(upload_id, state.definition.data_hash) not in judged:
-                yield Unjudged(version, seen=upload_id is not None)
+            if upload_id is not None and identity.verdict_id(upload_id, contract) in judged:
+                continue
+            large = larges.get((version.key, version.version_id))
+            if large is None or self.workflow.status(large.execution_arn) is not ExecutionStatus.RUNNING:
+                yield Unjudged(version, seen=upload_id is not None, died=large)
 
     def is_idle(self, state: PipelineState) -> bool:
         """Is the pipeline behind, and nobody runs it? One that uploads do not start is left to its schedule."""

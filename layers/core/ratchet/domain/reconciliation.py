@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import StartRunRequest
@@ -15,8 +14,9 @@ from ratchet.domain.approving import answer_of, supersede
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
-from ratchet.domain.ledger import Claim, PipelineState
-from ratchet.domain.ports import ObjectVersion, Publisher
+from ratchet.domain.ledger import Claim, LargeValidation, PipelineState
+from ratchet.domain.object_events import object_created
+from ratchet.domain.ports import Publisher
 from ratchet.domain.questions import PERIOD, LostOwner, Questions
 from ratchet.domain.settling import put_back, remove
 from ratchet.domain.starting import StartRun
@@ -124,9 +124,12 @@ class Reconcile:
         bucket, ingested = self.ask.data_bucket, 0
         for found in self.ask.unjudged(state):
             since = max(found.version.modified, state.applied_at or found.version.modified)
-            if not is_due(self.ask.clock() - since, seen=found.seen):
+            due = is_due(self.ask.clock() - since, seen=found.seen)
+            if found.died is not None:
+                due = is_due_again(found.died, self.ask.clock())
+            if not due:
                 continue
-            self.ask.workflow.start_ingest(object_created(bucket, found.version))
+            self.ask.workflow.start_ingest(object_created(bucket, found.version, by="reconcile"))
             yield "ingested", found.version.uri(bucket)
             ingested += 1
             if ingested == MOST_INGESTED:
@@ -156,20 +159,9 @@ def is_due(age: timedelta, seen: bool) -> bool:
     return periods & (periods - 1) == 0
 
 
-def object_created(bucket: str, version: ObjectVersion) -> dict[str, Any]:
-    """The event S3 would have sent, as far as Ratchet reads it."""
-    return {
-        "version": "0",
-        "id": identity.content_hash([bucket, version.key, version.version_id])[:32],
-        "detail-type": "Object Created",
-        "source": "ratchet.reconcile",
-        "time": version.modified.isoformat(),
-        "detail": {
-            "bucket": {"name": bucket},
-            "object": {"key": version.key, "size": version.size, "version-id": version.version_id},
-            "reason": "reconcile",
-        },
-    }
+def is_due_again(died: LargeValidation, now: datetime) -> bool:
+    """A large validation that died starts again 2, 4, 8 … periods after its start: the job itself may take hours."""
+    return now >= died.started_at + timedelta(seconds=PERIOD.total_seconds() * 2**died.attempt)
 
 
 def _stalled(claim: Claim) -> Announcement:
