@@ -27,6 +27,7 @@ from cli.errors import CommandError
 from cli.listen import Listener
 from cli.predict import ask
 from cli.render import console, finding, number, outcome, seconds, table, waiting
+from cli.report import fetch
 from cli.show import runs_of, runs_table
 from cli.stack import LOCAL_STACK, Stack
 from cli.upload import Uploaded, await_verdict, put
@@ -84,6 +85,7 @@ class Story:
         self.a_burst_of_eight_months()
         self.december_is_refused()
         self.predictions_beside_what_happened()
+        self.every_run_has_its_report()
         console.print()
         console.print(runs_table(runs_of(self.stack, [_PIPELINE]), title="All runs"))
 
@@ -166,6 +168,13 @@ class Story:
             for record, answer in zip(records, answers, strict=True)
         ]
         console.print(Padding(table("hour", "weather", "predicted#", "actual#", rows=rows), (0, 2)))
+
+    def every_run_has_its_report(self) -> None:
+        self._headline("Every run has its report: one page, which stays when the cloud is gone")
+        for run in (run for run in runs_of(self.stack, [_PIPELINE]) if run.evaluation is not None):
+            path = _STATE / "reports" / f"{run.run_id}.html"
+            fetch(self.stack, run, path)
+            console.print(Text.assemble(f"  {run.run_id:<24}", (str(path), "dim")), soft_wrap=True)
 
     def _headline(self, text: str) -> None:
         self._step += 1
