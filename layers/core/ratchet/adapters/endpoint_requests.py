@@ -27,7 +27,8 @@ def change(endpoint: str, deploy: DeploySection | None) -> dict[str, Any]:
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": _routing(deploy),
-                "TerminationWaitInSeconds": 0,
+                # The alarms watch the old fleet's last moments too: all at once, there are no others.
+                "TerminationWaitInSeconds": int(deploy.shift_bake.total_seconds()),
                 "MaximumExecutionTimeoutInSeconds": int(deploy.longest_change.total_seconds()),
             },
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarm_names(endpoint)]},
@@ -77,7 +78,8 @@ def alarms(endpoint: str, watch: Watch) -> list[dict[str, Any]]:
 def _alarm(endpoint: str, name: str, metric: str, threshold: float, statistic: dict[str, str]) -> dict[str, Any]:
     return {
         "AlarmName": name,
-        "AlarmDescription": f"{metric} of {endpoint}: a change of the endpoint that trips it is rolled back.",
+        "AlarmDescription": f"{metric} of {endpoint}: a change of the endpoint that trips it is rolled back. "
+        "Runbook: docs/runbook.md#endpoint-alarms",
         "Namespace": NAMESPACE,
         "MetricName": metric,
         "Dimensions": dimensions(endpoint),
