@@ -177,7 +177,8 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
             outputs.resource_prefix,
         )(dry_run=dry_run)
 
-    name = stack.endpoint_name("sleepy")
+    assert champion is not None
+    name = champion.endpoint_name
     assert name not in [gone.name for gone in sweep(1.9, dry_run=True).endpoints]
     assert name in [gone.name for gone in sweep(3, dry_run=True).endpoints]
     assert json.loads(ratchet("cleanup", "--json").stdout)["dry_run"] is True

@@ -9,8 +9,10 @@ from ratchet.domain.cleaning import CleanUp
 from ratchet.domain.errors import DependencyBusyError
 from ratchet.domain.idling import LiveEndpoint, Named
 from tests.unit import samples
-from tests.unit.world import ENDPOINT, World
+from tests.unit.world import ENDPOINT as SERVERLESS
+from tests.unit.world import World
 
+ENDPOINT = f"{SERVERLESS}-Instance"
 TAGS = {"ratchet:pipeline": "traffic"}
 
 
@@ -48,9 +50,6 @@ class Hosted:
         self.gone.append(f"model {name}")
         return True
 
-    def delete_alarms(self, endpoint_name: str) -> None:
-        self.gone.append(f"alarms of {endpoint_name}")
-
 
 @pytest.fixture
 def world() -> World:
@@ -84,7 +83,7 @@ def test_an_idle_champion_is_put_to_sleep_and_people_learn_what_it_saves(world: 
     assert [gone.name for gone in report.endpoints] == [ENDPOINT]
     assert report.hourly_dollars == pytest.approx(0.23)
     assert world.endpoints.calls[-1] == f"delete {ENDPOINT}"
-    assert hosted.gone == [f"alarms of {ENDPOINT}"]
+    assert ENDPOINT not in world.endpoints.live
     state = world.ledger.pipeline("traffic")
     assert state is not None
     assert state.asleep_since == world.clock()

@@ -31,7 +31,7 @@ def predict(world: World) -> Predict:
     return Predict(
         ledger=world.ledger,
         contracts=ServingContracts(world.ledger, world.store, samples.ARTIFACTS),
-        predictions=FakePredictions({ENDPOINT}),
+        predictions=FakePredictions({ENDPOINT, f"{ENDPOINT}-Instance"}),
         wake=Wake(world.ledger, world.endpoints),
         captures=FakeCaptures(),
         matches=full_match,

@@ -1,4 +1,4 @@
-"""What SageMaker hosts under a prefix: endpoints with their traffic, configurations, models, and their alarms."""
+"""What SageMaker hosts under a prefix: endpoints with their traffic, configurations and models."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _NAMESPACE = "AWS/SageMaker"
 _FIVE_MINUTES = 300
-_ALARMS = 100  # DeleteAlarms' limit
 _HOUR_SECONDS, _DAY_SECONDS = 3_600, 86_400
 
 
@@ -82,18 +81,6 @@ class SageMakerHosting:
                 if not _is_gone(error):
                     raise
         return True
-
-    def delete_alarms(self, endpoint_name: str) -> None:
-        """By their dimension, not by their name: one pipeline's name may begin another's."""
-        with busy_errors():
-            names = [
-                alarm["AlarmName"]
-                for page in self._cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=endpoint_name)
-                for alarm in page["MetricAlarms"]
-                if {"Name": "EndpointName", "Value": endpoint_name} in alarm.get("Dimensions", [])
-            ]
-            for start in range(0, len(names), _ALARMS):
-                self._cloudwatch.delete_alarms(AlarmNames=names[start : start + _ALARMS])
 
     def _endpoints(self, prefix: str) -> Iterator[LiveEndpoint]:
         for page in self._sagemaker.get_paginator("list_endpoints").paginate(NameContains=prefix):

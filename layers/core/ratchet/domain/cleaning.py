@@ -14,6 +14,7 @@ from ratchet.domain.fields import format_duration
 from ratchet.domain.idling import HOURS_A_MONTH, PIPELINE, Limits, LiveEndpoint, Named, Pipeline, View, idle, leftovers
 from ratchet.domain.ledger import Ledger, PipelineState
 from ratchet.domain.ports import Clock, Endpoints, Hosting, ObjectStore, Publisher
+from ratchet.domain.settling import remove
 
 KEPT_CHAMPIONS = 3  # the present one among them: what `ratchet rollback` can go back to
 
@@ -91,8 +92,7 @@ class CleanUp:
             and not self.ledger.put_to_sleep(endpoint.pipeline, champion.model_name, self.clock())
         ):
             return False
-        self.endpoints.delete(endpoint.name)
-        self.hosting.delete_alarms(endpoint.name)
+        remove(self.endpoints, endpoint.name)
         monthly = endpoint.hourly_dollars * HOURS_A_MONTH
         self.publisher.announce(
             "Endpoint Deleted",

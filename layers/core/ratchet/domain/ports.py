@@ -228,10 +228,6 @@ class Hosting(Protocol):
         """True; one that is gone is no error."""
         ...
 
-    def delete_alarms(self, endpoint_name: str) -> None:
-        """Deletes the alarms that watch the endpoint."""
-        ...
-
 
 class Predictions(Protocol):
     """What SageMaker's models in service answer."""
