@@ -1,6 +1,8 @@
 """What the mocked services answer, built from the contracts: so contracts and workflows are tested together."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -169,11 +171,7 @@ def closed(outcome: RunOutcome) -> CloseRunResult:
 
 LARGE = LargeUpload(
     execution_name=f"traffic-{'e' * 32}-1",
-    event={
-        "id": "1",
-        "time": "2026-03-01T12:00:00+00:00",
-        "detail": {"bucket": {"name": "data"}, "object": {"key": "incoming/traffic/x.csv", "version-id": "v1"}},
-    },
+    event=json.loads((Path(__file__).parents[2] / "events/validate_large/ok.json").read_text()),
 )
 
 

@@ -15,10 +15,13 @@ from ratchet.adapters.memory_store import MemoryStore
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult
 from ratchet.domain.errors import EventInvalidError
 from ratchet.domain.ingest import JudgeUpload
+from ratchet.domain.large import LargePath
 from tests.unit import samples
+from tests.unit.fakes import FakeWorkflow
 
 ROOT = Path(__file__).parents[3]
 EVENTS = ROOT / "events" / "validate_data"
+LIMIT = 512 << 20
 MARCH = b"datetime,temp,weather_main,traffic_volume\n2017-03-01 00:00:00,280.5,Clear,500\n"
 
 
@@ -62,7 +65,7 @@ def read(case: str) -> dict[str, Any]:
     [
         ("ok", "ACCEPTED"),
         ("unicode_key", "ACCEPTED"),
-        ("multipart", "ACCEPTED"),
+        ("multipart", "LARGE"),
         ("empty_object", "REJECTED"),
         ("no_pipeline", "REJECTED"),
         ("unknown_pipeline", "REJECTED"),
@@ -74,7 +77,8 @@ def test_every_event_of_the_corpus_ends_in_an_answer(app: ModuleType, case: str,
     reference = samples.definition_ref()
     store.write_json(reference.uri, samples.stored_definition(samples.compiled()))
     ledger.apply_definition("traffic", reference)
-    judge = JudgeUpload(ledger, store.holding(event), DuckDbValidator(memory_mb=512), lambda: samples.NOW)
+    large = LargePath(ledger, FakeWorkflow(), lambda: samples.NOW, LIMIT)
+    judge = JudgeUpload(ledger, store.holding(event), DuckDbValidator(memory_mb=512), lambda: samples.NOW, large)
     answer = ValidateDataResult.model_validate(app.handler(event, Context(), use_case=judge))
     assert answer.outcome == outcome
     assert (answer.finding is None) == (outcome != "REJECTED")
