@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from cli import (
     apply,
+    approve,
     audit,
     cleanup,
     demo,
@@ -77,6 +78,8 @@ app.command()(predict.wake)
 app.command()(predict.openapi)
 app.command()(cleanup.cleanup)
 app.command()(withdraw.withdraw)
+app.command()(approve.approve)
+app.command()(approve.reject)
 app.command()(rollback.rollback)
 app.command()(audit.audit)
 app.add_typer(dlq.app, name="dlq")
