@@ -22,13 +22,12 @@ class Stubs:
     """The clients answer from a script, and check each request against AWS's own model."""
 
     def __init__(self) -> None:
-        clients = [boto3.client(name) for name in ("sagemaker", "sagemaker-runtime", "cloudwatch")]  # type: ignore[call-overload]
-        autoscaling = boto3.client("application-autoscaling")  # type: ignore[call-overload]
-        self.sagemaker, _, self.cloudwatch = (Stubber(client) for client in clients)
-        self.autoscaling = Stubber(autoscaling)
+        sagemaker, cloudwatch = boto3.client("sagemaker"), boto3.client("cloudwatch")
+        autoscaling: Any = boto3.client("application-autoscaling")
+        self.sagemaker, self.cloudwatch, self.autoscaling = map(Stubber, (sagemaker, cloudwatch, autoscaling))
         for stub in (self.sagemaker, self.cloudwatch, self.autoscaling):
             stub.activate()
-        self.endpoints = SageMakerEndpoints(*clients, autoscaling)
+        self.endpoints = SageMakerEndpoints(sagemaker, None, cloudwatch, autoscaling)
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def test_an_update_on_instances_shifts_by_the_strategy_under_the_alarms(
     config = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": 0,
+            "TerminationWaitInSeconds": routing["WaitIntervalInSeconds"],
             "MaximumExecutionTimeoutInSeconds": int(section.longest_change.total_seconds()),
         },
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in requests.alarm_names(NAME)]},
