@@ -207,7 +207,10 @@ class Stack:
         return DynamoDbLedger(self.outputs.ledger_table_name, self.session.client("dynamodb"))
 
     def endpoint_name(self, pipeline: str) -> str:
-        """The endpoint every champion of the pipeline serves at."""
+        """The endpoint that the champion serves at; the one a first champion would, while there is none."""
+        state = self.ledger.pipeline(pipeline)
+        if state is not None and state.champion is not None:
+            return state.champion.endpoint_name
         return f"{self.outputs.resource_prefix}-{pipeline}"
 
     def pipeline(self, name: str) -> PipelineState:
