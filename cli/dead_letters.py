@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cli.errors import CommandError
 from cli.stack import Stack
@@ -141,8 +141,18 @@ def held(stack: Stack, queues: Sequence[Queue], most: int) -> Iterator[Held]:
 
 
 def _source(stack: Stack, queue: Queue) -> str:
-    """The queue whose failed messages end here; empty when events and invocations do."""
-    return next(iter(stack.queues.list_dead_letter_source_queues(QueueUrl=queue.url)["queueUrls"]), "")
+    """The queue of the stack whose failed messages end here; empty when events and invocations do.
+
+    Read from the queues' own policies: the embedded cloud has no ListDeadLetterSourceQueues.
+    """
+    arn = _attribute(stack, queue.url, "QueueArn")
+    others = [url for url in stack.queue_urls.values() if url != queue.url]
+    policies = ((url, json.loads(_attribute(stack, url, "RedrivePolicy") or "{}")) for url in others)
+    return next((url for url, policy in policies if policy.get("deadLetterTargetArn") == arn), "")
+
+
+def _attribute(stack: Stack, url: str, name: Literal["QueueArn", "RedrivePolicy"]) -> str:
+    return stack.queues.get_queue_attributes(QueueUrl=url, AttributeNames=[name]).get("Attributes", {}).get(name, "")
 
 
 def read(message: "MessageTypeDef", queue: Queue, source: str | None = None) -> DeadLetter:
