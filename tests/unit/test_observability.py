@@ -2,6 +2,10 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +13,7 @@ import pytest
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import CheckIdempotencyRequest
 from ratchet.domain.errors import EventInvalidError
-from ratchet.observability import business_keys, count, doorway, logger
+from ratchet.observability import business_keys, count, doorway, enter, logger
 from tests.unit import samples
 from tests.unit.lambda_context import Context
 
@@ -135,3 +139,37 @@ def test_an_invocation_that_nearly_ran_out_of_time_is_measured(capsys: pytest.Ca
     blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "TimeUsed" in line]
     assert [blob["TimeUsed"] for blob in blobs] == [[80.0]]
     assert blobs[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+
+
+def test_only_invocations_that_are_sampled_pay_for_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[str] = []
+
+    class FakeTracer:
+        def __init__(self, **_: Any) -> None:
+            traced.append("made")
+
+        def capture_lambda_handler(self, body: Any, **_: Any) -> Any:
+            def entered(event: Any, context: Any, **injected: Any) -> Any:
+                traced.append("traced")
+                return body(event, context, **injected)
+
+            return entered
+
+    monkeypatch.setattr("ratchet.observability.Tracer", FakeTracer)
+    entered = enter(lambda event, context: event["pipeline"])
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0")
+    assert entered(EVENT, Context()) == "traffic"
+    assert traced == []
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
+    assert [entered(EVENT, Context()), entered(EVENT, Context())] == ["traffic", "traffic"]
+    assert traced == ["made", "traced", "traced"]
+
+
+def test_a_cold_start_does_not_import_the_tracing_library() -> None:
+    code = "import sys, ratchet.observability; print([name for name in sys.modules if 'aws_xray_sdk.core' in name])"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment())
+    assert ran.stdout.strip() == "[]"
+
+
+def environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2] / "layers/core")}

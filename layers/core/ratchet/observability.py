@@ -13,10 +13,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ratchet.domain.errors import EventInvalidError
-from ratchet.settings import on_lambda
+from ratchet.settings import on_lambda, trace_is_sampled
 
 logger = Logger()
-tracer = Tracer(patch_modules=["botocore"])
 _NAMESPACE = "Ratchet"
 metrics = Metrics(namespace=_NAMESPACE)
 
@@ -73,9 +72,28 @@ def doorway(
 
 def enter(handler: Callable[..., Any]) -> LambdaHandler[Any]:
     """The handler with its log keys, its trace and its metrics."""
-    traced = tracer.capture_lambda_handler(handler, capture_response=False)
-    measured = metrics.log_metrics(traced, capture_cold_start_metric=True)
+    measured = metrics.log_metrics(_traced(handler), capture_cold_start_metric=True)
     entered: LambdaHandler[Any] = logger.inject_lambda_context(measured, clear_state=True)
+    return entered
+
+
+def _traced(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, its calls of AWS traced in the invocations that X-Ray samples.
+
+    X-Ray's library costs a cold start as much as boto3 does, and invocations that are not sampled have no use for it.
+    """
+
+    @cache
+    def tracing() -> Callable[..., Any]:
+        traced: Callable[..., Any] = Tracer(patch_modules=["botocore"]).capture_lambda_handler(
+            handler, capture_response=False
+        )
+        return traced
+
+    @wraps(handler)
+    def entered(event: Any, context: LambdaContext, **injected: Any) -> Any:
+        return (tracing() if trace_is_sampled() else handler)(event, context, **injected)
+
     return entered
 
 

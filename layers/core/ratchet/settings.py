@@ -13,6 +13,11 @@ def on_lambda() -> bool:
     return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
+def trace_is_sampled() -> bool:
+    """Whether X-Ray keeps a trace of this very invocation; Lambda says so anew for each."""
+    return "Sampled=1" in os.environ.get("_X_AMZN_TRACE_ID", "")
+
+
 Setting = Annotated[str, Field(min_length=1)]
 
 
