@@ -46,6 +46,7 @@ class Shape(NamedTuple):
     quotes: bool
     spaced_quotes: bool  # perhaps a quote after a delimiter and spaces: `1, "a,b"`
     lone_returns: bool  # \r as a line's end
+    underscores: bool
 
 
 class Record(NamedTuple):
@@ -120,7 +121,7 @@ def check_columns(columns: Iterable[str], needed: Iterable[str], unit: str) -> N
 def measure(path: Path, header: Header, data: DataSection, folder: Path, pieces: int) -> Shape:
     """Looks at every byte after the header once, and cuts the lines into about equal pieces beside the file."""
     spaced = re.compile(re.escape(header.delimiter).encode() + rb' +"')
-    quotes = spaced_quotes = False
+    quotes = spaced_quotes = underscores = False
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         lone_returns = not _skip(file, header.lines)
@@ -138,11 +139,12 @@ def measure(path: Path, header: Header, data: DataSection, folder: Path, pieces:
                 )
                 lone_returns = lone_returns or returns - chunk.endswith(b"\r") + ended_with_return > line_ends
                 ended_with_return = chunk.endswith(b"\r")
+            underscores = underscores or b"_" in chunk
             if b'"' in chunk:
                 quotes, spaced_quotes = True, spaced_quotes or spaced.search(chunk) is not None
             cutter.write(chunk)
         _decode(decoder, b"", path, data, final=True)
-    return Shape(cutter.close(), quotes, spaced_quotes, lone_returns or ended_with_return)
+    return Shape(cutter.close(), quotes, spaced_quotes, lone_returns or ended_with_return, underscores)
 
 
 def _skip(file: BinaryIO, lines: int) -> bool:

@@ -1,6 +1,7 @@
 """The judgement: one pass writes the good rows; only the others are looked at for their reasons."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,8 @@ class Rows:
         try:
             if lines.counted and self._count(lines) != lines.rows:
                 raise _NotByLines
-            accepted = self._copy(self.plan.accepted_of_lines(lines.parts, self._upload_id), self.accepted)
+            plan = replace(self.plan, underscores=lines.underscores)
+            accepted = self._copy(plan.accepted_of_lines(lines.parts, self._upload_id), self.accepted)
         except InvalidInputException as error:  # a ragged line, a stray quote
             raise _NotByLines from error
         accepted -= self._remove_violations()
@@ -202,9 +204,7 @@ class Rows:
         return row[0] if row else None
 
     def _copy(self, query: str, into: Path) -> int:
-        return self._number(
-            f"COPY ({query}) TO {literal(str(into))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-        )
+        return self._number(f"COPY ({query}) TO {literal(str(into))} (FORMAT parquet)")
 
     def _number(self, query: str) -> int:
         row = self.connection.execute(query).fetchone()

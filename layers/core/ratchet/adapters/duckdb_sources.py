@@ -39,6 +39,7 @@ class Lines:
     pieces: tuple[Piece, ...]
     rows: int
     counted: bool  # the rows need to be counted: a quoted value might hold a line's end
+    underscores: bool  # there are some: a number may not have them
     exact: Callable[[], Relation]  # the same rows by way of the exact reader
     pick: Callable[[Iterator[tuple[int, int]]], Relation]  # the rows in some ranges of lines
 
@@ -88,7 +89,13 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, readin
     if shape.spaced_quotes or shape.lone_returns or len(header.columns) < 2 or not shape.pieces:
         return Source(header.columns, exact(), "line", reading)
     lines = Lines(
-        _parts(shape, header, data), shape.pieces, sum(p.lines for p in shape.pieces), shape.quotes, exact, pick
+        parts=_parts(shape, header, data),
+        pieces=shape.pieces,
+        rows=sum(piece.lines for piece in shape.pieces),
+        counted=shape.quotes,
+        underscores=shape.underscores,
+        exact=exact,
+        pick=pick,
     )
     return Source(header.columns, lines, "line", reading)
 

@@ -117,11 +117,12 @@ def _value(place: int, rule: ColumnRule) -> str:
     )
 
 
-def _mistyped(place: int, rule: ColumnRule, decimal: str) -> str:
+def _mistyped(place: int, rule: ColumnRule, decimal: str, *, underscores: bool) -> str:
     """SQL over casts and value `r`: whether the text is not of the contract's type."""
     text, value = f"x{place}", f"r{place}"
     differs = f"({value} IS NULL) <> ({text} IS NULL)"
-    foreign = [f"contains({text}, '_')", *([f"contains({text}, '.')"] if decimal == "," else [])]
+    signs = ["_"] * underscores + ["."] * (decimal == ",")
+    foreign = [f"contains({text}, '{sign}')" for sign in signs]
     match rule.type:
         case "number":
             return " OR ".join((differs, f"NOT isfinite({value})", *foreign))
@@ -137,6 +138,7 @@ class Plan:
 
     data: DataSection
     columns: tuple[str, ...]  # of the file, in its order
+    underscores: bool = True  # the file may hold some; looking for them in every number costs more than all the rules
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -213,12 +215,10 @@ class Plan:
         cast = self._cast(relation, "CASE WHEN problem IS NULL THEN c{} END")
         # A value of the wrong type breaks that rule alone.
         replaced = ", ".join(
-            f"CASE WHEN NOT ({_mistyped(place, rule, self.data.decimal)}) THEN r{place} END AS r{place}"
+            f"CASE WHEN NOT ({self._wrong(place, rule)}) THEN r{place} END AS r{place}"
             for place, _, rule in self._present()
         )
-        wrong = "".join(
-            f", {_mistyped(place, rule, self.data.decimal)} AS t{place}" for place, _, rule in self._present()
-        )
+        wrong = "".join(f", {self._wrong(place, rule)} AS t{place}" for place, _, rule in self._present())
         typed = f"SELECT * REPLACE ({replaced}){wrong} FROM ({cast})" if replaced else cast  # noqa: S608
         flags = ", ".join(
             f"{f't{self._places[rule.column]}' if rule.name == 'type' and rule.column else rule.broken} AS b{index}"
@@ -265,7 +265,10 @@ class Plan:
     def _row_rules(self) -> Iterator[Rule]:
         names, needed = list(self.data.columns), set(needed_columns(self.data))
         for place, _, rule in self._present():
-            yield from _column_rules(names[place], place, rule, self.data.decimal, needed=names[place] in needed)
+            mistyped = self._wrong(place, rule)
+            yield from _column_rules(
+                names[place], place, rule, mistyped, self.data.decimal, needed=names[place] in needed
+            )
         for text, each in zip(self.data.compare, self.data.comparisons, strict=True):
             if {each.left, each.right} <= self._found.keys():
                 left, right = self._places[each.left], self._places[each.right]
@@ -305,6 +308,9 @@ class Plan:
                 columns=(self.data.timestamp,),
             )
 
+    def _wrong(self, place: int, rule: ColumnRule) -> str:
+        return _mistyped(place, rule, self.data.decimal, underscores=self.underscores)
+
     def _typed(self, name: str) -> str:
         if name not in self._found:
             return f"CAST(NULL AS {SQL_TYPES[self.data.columns[name].type]})"
@@ -322,7 +328,9 @@ class Plan:
         return f"CAST(CAST('0x' || left(md5(concat_ws(chr(31), {parts})), 8) AS BIGINT) % {BUCKETS} AS INTEGER)"
 
 
-def _column_rules(name: str, place: int, rule: ColumnRule, decimal: str, *, needed: bool) -> Iterator[Rule]:
+def _column_rules(
+    name: str, place: int, rule: ColumnRule, mistyped: str, decimal: str, *, needed: bool
+) -> Iterator[Rule]:
     text, value = f"x{place}", f"r{place}"
 
     def broken_by(check: str, expects: str, broken: str, says: str) -> Rule:
@@ -334,7 +342,7 @@ def _column_rules(name: str, place: int, rule: ColumnRule, decimal: str, *, need
     if rule.type != "string":
         kind = f"a date and time as {rule.format}" if rule.format else EXPECTS[rule.type]
         kind = kind.replace("3.5", f"3{decimal}5")
-        yield broken_by("type", kind, _mistyped(place, rule, decimal), f"is not {kind}")
+        yield broken_by("type", kind, mistyped, f"is not {kind}")
     for bound, sign, least in (("min", "<", "at least"), ("max", ">", "at most")):
         limit = getattr(rule, bound)
         if limit is not None:
