@@ -514,7 +514,7 @@ class DynamoDbLedger:
                 "Key": _key(pipeline, sort),
                 "UpdateExpression": expression,
                 "ConditionExpression": condition,
-                "ExpressionAttributeNames": _names(expression + condition),
+                "ExpressionAttributeNames": _names(f"{expression} {condition}"),
                 "ExpressionAttributeValues": _values(values),
             }
         }
