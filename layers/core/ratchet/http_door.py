@@ -22,7 +22,7 @@ from ratchet.domain.errors import (
     RequestInvalidError,
     RequestTooLargeError,
 )
-from ratchet.observability import LambdaHandler, UseCaseT, enter, logger, metrics, parse
+from ratchet.observability import LambdaHandler, UseCaseT, alarm, enter, logger, parse
 from ratchet.settings import on_lambda
 
 # What is not listed goes by its family: the caller is wrong 400, the world is busy 503, we are broken 500.
@@ -57,7 +57,7 @@ def http_door(
                 logger.info("refused", status=answer.status, error=type(error).__name__, because=str(error))
             except Exception:  # noqa: BLE001  whatever it is, the caller learns nothing of it
                 logger.exception("broken")
-                metrics.add_metric(name="RequestBroken", unit="Count", value=1)
+                alarm("FunctionFailed", 1)
                 said = f"Something is broken on our side; the log has it under request {request_id}."
                 answer = HttpAnswer(status=500, body={"message": said, "error": "InternalError"})
             return answer.proxied()

@@ -12,7 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ratchet.domain.errors import EventInvalidError
+from ratchet.domain.errors import BusyError, CallerError, EventInvalidError
 from ratchet.settings import on_lambda, trace_is_sampled
 
 logger = Logger()
@@ -57,7 +57,7 @@ def doorway(
     def decorate(body: Callable[[RequestT, UseCaseT], BaseModel | None]) -> LambdaHandler[UseCaseT]:
         @wraps(body)
         def handler(event: dict[str, Any], context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
-            with _timed(context):
+            with _observed(context):
                 parsed = parse(adapter, event)
                 logger.append_keys(**dict(business_keys(parsed)))
                 result = body(parsed, build_once() if use_case is None else use_case)
@@ -135,11 +135,16 @@ def alarm(metric: str, value: float, unit: str = "Count") -> None:
 
 
 @contextmanager
-def _timed(context: LambdaContext) -> Iterator[None]:
-    """Measures which share of its timeout an invocation used, once it is worth knowing."""
+def _observed(context: LambdaContext) -> Iterator[None]:
+    """Measures which share of its timeout an invocation used, once it is worth knowing, and whether it broke."""
     granted = context.get_remaining_time_in_millis()
     try:
         yield
+    except (CallerError, BusyError):
+        raise
+    except Exception:
+        alarm("FunctionFailed", 1)
+        raise
     finally:
         used = 100 * (1 - context.get_remaining_time_in_millis() / granted) if granted else 0
         alarm("TimeUsed", used if used > _TIME_WORTH_KNOWING else 0, "Percent")

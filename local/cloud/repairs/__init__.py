@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local.cloud.repairs import (
+    alarm_access,
     alarm_math,
     alarms,
     authority,
@@ -54,6 +55,7 @@ REPAIRS = (
     Repair("delivery", ("T3", "T7", "T27"), lambda _: delivery.apply()),
     Repair("s3_events", ("T21",), lambda _: s3_events.apply()),
     Repair("alarms", ("T12",), alarms.apply),
+    Repair("alarm_access", ("T34",), lambda _: alarm_access.apply()),
     Repair("alarm_math", ("T31",), lambda _: alarm_math.apply()),
     Repair("metrics", ("T12",), lambda _: metrics.apply()),
     Repair("log_metrics", ("T14",), lambda _: log_metrics.apply()),

@@ -8,7 +8,7 @@ import pytest
 
 from local.cloud.process import Cloud
 from local.cloud.repairs import alarm_math
-from tests.integration.cloud.account import Account, cloud_without, until
+from tests.integration.cloud.account import Account, allow, cloud_without, until
 
 STACK = {
     "Resources": {
@@ -126,13 +126,42 @@ def test_an_expression_is_calculated_period_by_period(expression: str, expected:
     assert alarm_math.values(metrics, 2, lambda metric, _: known[metric]) == expected
 
 
+def test_a_policy_names_the_alarm(account: Account) -> None:
+    assert described(account) == ["letters-mine"]
+
+
+def described(account: Account) -> list[str]:
+    """What a function finds that may look at one alarm only."""
+    account.client("cloudwatch").put_metric_alarm(
+        AlarmName="letters-mine",
+        Namespace="A",
+        MetricName="B",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    right = allow("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:us-east-1:000000000000:alarm:letters-*")
+    source = """
+import boto3
+def handler(event, context):
+    found = boto3.client("cloudwatch").describe_alarms(AlarmNames=["letters-mine"])
+    return [alarm["AlarmName"] for alarm in found["MetricAlarms"]]
+"""
+    function = account.function(source, Role=account.role("lambda.amazonaws.com", right))
+    found: list[str] = account.invoke(function)
+    return found
+
+
 def test_without_the_repairs(tmp_path: Path) -> None:
-    with cloud_without("T31,T32", tmp_path) as account:
+    with cloud_without("T31,T32,T34", tmp_path) as account:
         machine = account.machine(FAILING)
         account.end(account.start(machine))
         assert stored(account, "ExecutionsFailed", machine) == []
         formation = account.client("cloudformation")
         formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
+        assert "AccessDenied" in str(described(account))
         assert "not supported" in until(lambda: failure(formation))
 
 
