@@ -20,7 +20,7 @@ from tests.e2e.once import Tiny, files, later, points, reconcile, until
 
 COPIES, NAMES, BURST, LOST, DISORDERED = 100, 10, 300, 10, 50
 SEEDS = range(20)
-COMMON_SEEDS = (0, 1)
+COMMON_SEEDS = (0,)
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def test_the_same_file_a_hundred_times_under_ten_names(new_tiny: Callable[[str],
     assert {run.outcome for run in runs[1:]} <= {RunOutcome.NOTHING_TO_DO}
 
 
+@pytest.mark.slow
 def test_a_burst_of_three_hundred_files(new_tiny: Callable[[str], Tiny]) -> None:
     tiny = new_tiny("burst")
     tiny.apply("retrain.settle=10s")
