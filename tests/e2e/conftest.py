@@ -41,14 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def everything_ran(request: pytest.FixtureRequest) -> None:
-    """Skips what can only be judged when no end-to-end test was left out."""
-    ran = {item.path.name for item in request.session.items}
-    if left_out := {path.name for path in Path(__file__).parent.glob("test_*.py")} - ran:
-        pytest.skip(f"judges the whole end-to-end suite, and {', '.join(sorted(left_out))} did not run")
-
-
-@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running embedded cloud with an empty state folder."""
     cloud = Cloud(CloudSettings(port=free_port(), state=tmp_path_factory.mktemp("cloud")))
