@@ -107,14 +107,6 @@ class Execution:
         return CloseRunResult.model_validate(self.call(state, "close_run", self.world.close_run))
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
 def announced(execution: Execution, state: str) -> Announcement:
     """What the Announce state puts on the bus, as notify parses it."""
     (entry,) = MACHINE["States"][state]["Parameters"]["Entries"]

@@ -5,14 +5,17 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ratchet.contracts.http import HttpAnswer, HttpRequest
 from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import CheckIdempotencyRequest
 from ratchet.domain.errors import EventInvalidError
+from ratchet.http_door import http_door
 from ratchet.observability import business_keys, count, doorway, enter, logger
 from tests.unit import samples
 from tests.unit.lambda_context import Context
@@ -133,9 +136,22 @@ class Hurried(Context):
         return next(self._left)
 
 
-def test_an_invocation_that_nearly_ran_out_of_time_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    handler(EVENT, Hurried())
-    handler(EVENT, Context())
+@http_door(lambda: None)
+def route(request: HttpRequest, _nothing: None) -> HttpAnswer:
+    return HttpAnswer(status=200, body={"caller": request.caller})
+
+
+def call_route(context: Context) -> None:
+    given = json.loads((Path(__file__).parents[2] / "events/predict/ok.json").read_text())
+    assert route(given, context)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("invoke", [lambda context: handler(EVENT, context), call_route], ids=["event", "route"])
+def test_an_invocation_that_nearly_ran_out_of_time_is_measured(
+    invoke: Callable[[Context], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    invoke(Hurried())
+    invoke(Context())
     blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "TimeUsed" in line]
     assert [blob["TimeUsed"] for blob in blobs] == [[80.0]]
     assert blobs[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]

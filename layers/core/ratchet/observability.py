@@ -56,8 +56,8 @@ def doorway(
 
     def decorate(body: Callable[[RequestT, UseCaseT], BaseModel | None]) -> LambdaHandler[UseCaseT]:
         @wraps(body)
-        def handler(event: dict[str, Any], context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
-            with _observed(context):
+        def handler(event: dict[str, Any], _context: LambdaContext, *, use_case: UseCaseT | None = None) -> Any:
+            with _failure_counted():
                 parsed = parse(adapter, event)
                 logger.append_keys(**dict(business_keys(parsed)))
                 result = body(parsed, build_once() if use_case is None else use_case)
@@ -72,8 +72,23 @@ def doorway(
 
 def enter(handler: Callable[..., Any]) -> LambdaHandler[Any]:
     """The handler with its log keys, its trace and its metrics."""
-    measured = metrics.log_metrics(_traced(handler), capture_cold_start_metric=True)
+    measured = metrics.log_metrics(_traced(_timed(handler)), capture_cold_start_metric=True)
     entered: LambdaHandler[Any] = logger.inject_lambda_context(measured, clear_state=True)
+    return entered
+
+
+def _timed(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Measures which share of its timeout an invocation used, once it is worth knowing."""
+
+    @wraps(handler)
+    def entered(event: Any, context: LambdaContext, **injected: Any) -> Any:
+        granted = context.get_remaining_time_in_millis()
+        try:
+            return handler(event, context, **injected)
+        finally:
+            used = 100 * (1 - context.get_remaining_time_in_millis() / granted) if granted else 0
+            alarm("TimeUsed", used if used > _TIME_WORTH_KNOWING else 0, "Percent")
+
     return entered
 
 
@@ -135,9 +150,8 @@ def alarm(metric: str, value: float, unit: str = "Count") -> None:
 
 
 @contextmanager
-def _observed(context: LambdaContext) -> Iterator[None]:
-    """Measures which share of its timeout an invocation used, once it is worth knowing, and whether it broke."""
-    granted = context.get_remaining_time_in_millis()
+def _failure_counted() -> Iterator[None]:
+    """Counts an invocation that broke; a caller's mistake and a busy world are no failure of ours."""
     try:
         yield
     except (CallerError, BusyError):
@@ -145,6 +159,3 @@ def _observed(context: LambdaContext) -> Iterator[None]:
     except Exception:
         alarm("FunctionFailed", 1)
         raise
-    finally:
-        used = 100 * (1 - context.get_remaining_time_in_millis() / granted) if granted else 0
-        alarm("TimeUsed", used if used > _TIME_WORTH_KNOWING else 0, "Percent")

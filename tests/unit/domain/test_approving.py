@@ -15,14 +15,6 @@ NO = ApprovalAnswer(outcome=Decision.REJECTED, by="arn:aws:sts::1:assumed-role/a
 RUN = "traffic-g1"
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
 def ask(world: World) -> RequestApprovalRequest:
     run, plan, _, evaluation = world.judged()
     request = RequestApprovalRequest(run=run, plan=plan, evaluation=evaluation, task_token="approval-1")

@@ -63,14 +63,6 @@ def call(function: str, case: str, use_case: object) -> Any:
     return result
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_builds_from_its_own_settings(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SETTINGS.items():

@@ -19,14 +19,6 @@ RECORD = {"datetime": "2026-03-01T08:00:00", "temp": 280.5, "weather_main": "Cle
 
 
 @pytest.fixture
-def world() -> World:
-    world = World()
-    world.apply()
-    world.accept()
-    return world
-
-
-@pytest.fixture
 def predict(world: World) -> Predict:
     return Predict(
         ledger=world.ledger,
