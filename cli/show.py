@@ -16,8 +16,8 @@ from cli.history import Timeline, timeline
 from cli.render import console, finding, moment, now, number, outcome, print_json, seconds, stack_of, table
 from cli.stack import JsonOption, Stack, Target
 from cli.watch import states_table
-from ratchet.contracts.run import Evaluation
-from ratchet.domain.ledger import PipelineState, RunRecord
+from ratchet.contracts.run import Evaluation, ShadowComparison
+from ratchet.domain.ledger import Approval, PipelineState, RunRecord
 from ratchet.domain.savings import StepUse, saved, steps_of
 
 
@@ -74,12 +74,14 @@ def show(
     decision = _decision(stack, record)
     states = _timeline(stack, record)
     steps = steps_of(stack.ledger, record)
+    approval = stack.ledger.approval(record.pipeline, record.run_id)
     if as_json:
         time, money = saved(steps)
         used = {"steps": [asdict(step) for step in steps], "saved": {"seconds": time, "dollars": money}}
-        print_json({"run": record, "decision": decision, **used, "states": _states_json(states)})
+        asked = approval and approval.model_dump(mode="json", exclude={"task_token"})  # whoever has it can answer it
+        print_json({"run": record, "decision": decision, "approval": asked, **used, "states": _states_json(states)})
     else:
-        console.print(_page(record, decision, steps, states))
+        console.print(_page(record, decision, approval, steps, states))
 
 
 def runs_of(stack: Stack, pipelines: list[str] | None = None) -> list[RunRecord]:
@@ -168,7 +170,11 @@ def _timeline(stack: Stack, record: RunRecord) -> Timeline | None:
 
 
 def _page(
-    record: RunRecord, decision: dict[str, Any] | None, steps: list[StepUse], states: Timeline | None
+    record: RunRecord,
+    decision: dict[str, Any] | None,
+    approval: Approval | None,
+    steps: list[StepUse],
+    states: Timeline | None,
 ) -> RenderableType:
     reuse = savings.sentence(steps)
     return stack_of(
@@ -178,6 +184,8 @@ def _page(
             finding(record.finding) if record.finding else None,
             _numbers(record.evaluation) if record.evaluation else None,
             _rules(decision) if decision else None,
+            _approval(approval, record) if approval else None,
+            _shadow(record.comparison) if record.comparison else None,
             _serving(record),
             savings.steps_table(steps) if steps else None,
             Text(reuse, style="green") if reuse else None,
@@ -212,6 +220,31 @@ def _figures(rule: dict[str, Any]) -> Text:
     plain = {name: value for name, value in rule["numbers"].items() if isinstance(value, int | float | str)}
     shown = (f"{name} {number(value) if not isinstance(value, str) else value}" for name, value in plain.items())
     return Text(", ".join(shown), style="dim")
+
+
+def _approval(asked: Approval, record: RunRecord) -> RenderableType:
+    """Who decided, when and why, or until when it waits for somebody to."""
+    if asked.decision is not None:
+        told = f"{asked.decision.lower()} {moment(asked.decided_at)} by {asked.by}: {asked.reason}"
+    elif record.outcome is None:
+        run = record.run_id
+        told = (
+            f"waits for approval until {moment(asked.expires_at)}: `ratchet approve {run} --reason '...'`, "
+            f"or `ratchet reject {run} --reason '...'`"
+        )
+    else:
+        told = f"nobody decided until {moment(record.ended_at)}"
+    newer = f"; newer work had arrived {moment(asked.superseded_at)}" if asked.superseded_at else ""
+    return Text(f"approval asked for {moment(asked.requested_at)}; {told}{newer}")
+
+
+def _shadow(compared: ShadowComparison) -> RenderableType:
+    columns = ("shadow", "requests#", "4XX#", "5XX#", "p99 ms#")
+    rows = [
+        (name, str(health.requests), str(health.errors_4xx), str(health.errors_5xx), number(health.latency_p99_ms))
+        for name, health in (("candidate", compared.candidate), ("champion", compared.champion))
+    ]
+    return stack_of([table(*columns, rows=rows), Text(f"{seconds(compared.seconds)}: {compared.sentence}")])
 
 
 def _serving(record: RunRecord) -> RenderableType | None:

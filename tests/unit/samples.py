@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ratchet.contracts.run import Candidate, Champion, DefinitionRef, Run
+from ratchet.contracts.run import Candidate, Champion, Decision, DefinitionRef, Run, ShadowComparison, VariantHealth
 from ratchet.domain import identity
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition, canonical
-from ratchet.domain.ledger import Claim, Deployment, Upload, Verdict
+from ratchet.domain.ledger import Approval, Claim, Deployment, Upload, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREFIX = "ratchet-dev"
@@ -142,4 +142,32 @@ def deployment(fence: int = 1) -> Deployment:
         wanted_config=f"{PREFIX}-traffic-g{fence}",
         task_token="token",
         started_at=NOW,
+    )
+
+
+def approval(by: str = "arn:aws:sts::1:assumed-role/a/ada", reason: str = "looks right", run: str = "g2") -> Approval:
+    """A request that newer work superseded, and that was approved nevertheless."""
+    return Approval(
+        pipeline="traffic",
+        run_id=f"traffic-{run}",
+        fence=2,
+        work_seq=1,
+        task_token="approval-token",
+        requested_at=NOW,
+        expires_at=NOW + timedelta(hours=72),
+        superseded_at=NOW + timedelta(minutes=30),
+        decision=Decision.APPROVED,
+        by=by,
+        reason=reason,
+        decided_at=NOW + timedelta(hours=1),
+    )
+
+
+def comparison(sentence: str) -> ShadowComparison:
+    """A shadow's minute."""
+    return ShadowComparison(
+        champion=VariantHealth(requests=118, errors_4xx=0, errors_5xx=0, latency_p99_ms=30.2),
+        candidate=VariantHealth(requests=120, errors_4xx=1, errors_5xx=2, latency_p99_ms=31.5),
+        seconds=60,
+        sentence=sentence,
     )

@@ -153,6 +153,7 @@ def called(report: Report, text: str) -> Report:
             "finding": Finding(what=text, where=text, why=text, fix=text),
             "selection": selection,
             "model_package_arn": text,
+            "comparison": samples.comparison(text),
         }
     )
     decision = {
@@ -173,6 +174,7 @@ def called(report: Report, text: str) -> Report:
         lineage=report.lineage.model_copy(
             update={"uploads": tuple(held.model_copy(update={"key": text}) for held in report.lineage.uploads)}
         ),
+        approval=samples.approval(by=text, reason=text),
         steps=report.steps,
         scoring=report.scoring,
         gaps=(text,),
@@ -192,6 +194,21 @@ def test_a_deployed_runs_page_holds_every_section_and_nothing_from_outside(deplo
     assert "traffic-g2 is deployed" in page.text
     assert "datetime:hour" in page.text
     assert not re.search("https?:", page_of(deployed)), "not even a namespace"
+
+
+def test_what_a_candidate_had_to_pass_before_it_served_is_on_the_page(deployed: Report) -> None:
+    ada = "arn:aws:sts::1:assumed-role/a/ada"
+    record = deployed.record.model_copy(update={"comparison": samples.comparison("120 copies")})
+    approved = replace(deployed, record=record, approval=samples.approval(by=ada, reason="a good week"))
+    text = " ".join(check(page_of(approved)).text.split())
+    assert f"Approved 2026-03-01 13:00 UTC by {ada}: a good week" in text
+    assert "newer work arrived 2026-03-01 12:30 UTC" in text
+    assert "A shadow for 1 min 0 s: 120 copies." in text
+    assert "candidate 120 1 2 31.5 champion 118 0 0 30.2" in text
+    undecided = samples.approval().model_copy(update={"decision": None})
+    assert "Not decided by 2026-03-04 12:00 UTC" in " ".join(
+        check(page_of(replace(approved, approval=undecided))).text.split()
+    )
 
 
 def test_a_drawing_over_time_has_its_numbers_in_a_table(deployed: Report) -> None:

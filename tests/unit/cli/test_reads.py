@@ -19,6 +19,7 @@ from ratchet.contracts.run import DefinitionRef, Evaluation, RunOutcome
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.ledger import Claim, RunRecord, Upload, Verdict
+from tests.unit import samples
 from tests.unit.cli.conftest import FakeFunctions
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -90,6 +91,33 @@ def test_show_gives_all_four_answers_and_the_states(refused: RunRecord, runner: 
     assert document["decision"] == DECISION
     assert document["run"]["run_id"] == "traffic-g1"
     assert document["states"][0]["seconds"] == 2
+
+
+def test_show_tells_who_decided_and_how_the_shadow_did(
+    stack: Stack, runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "timeline", lambda executions, arn: Timeline("SUCCEEDED", NOW, NOW, ()))
+    stack.ledger.apply_definition("traffic", REFERENCE)
+    claimed = stack.ledger.claim("traffic", "upload", False, lambda fence: f"arn:g{fence}", NOW)
+    assert claimed
+    claim = Claim(pipeline="traffic", fence=1, execution_arn="arn:g1")
+    undecided = {"decision": None, "decided_at": None, "by": None, "reason": None}
+    decided = samples.approval(run="g1")
+    stack.ledger.request_approval(claim, decided.model_copy(update=undecided))
+    waits = " ".join(runner.invoke(app, ["show", "traffic-g1"]).stdout.split())
+    assert "waits for approval until" in waits
+    assert "ratchet approve traffic-g1 --reason" in waits
+    stack.ledger.request_approval(claim, decided)
+    ended = {"outcome": RunOutcome.FAILED, "ended_at": NOW, "comparison": samples.comparison("no worse")}
+    stack.ledger.close(claim, claimed.model_copy(update=ended))
+    printed = " ".join(runner.invoke(app, ["show", "traffic-g1"]).stdout.split())
+    for text in ("approved", "by arn:aws:sts::1:assumed-role/a/ada: looks right", "newer work had arrived"):
+        assert text in printed
+    assert "candidate 120 1 2 31.5" in printed
+    assert "1 min 00 s: no worse" in printed
+    document = json.loads(runner.invoke(app, ["show", "traffic-g1", "--json"]).stdout)
+    assert document["approval"]["decision"] == "APPROVED"
+    assert "approval-token" not in json.dumps(document), "who has the token could answer without an identity"
 
 
 def test_show_tells_what_validation_found_in_an_upload(stack: Stack, runner: CliRunner, tmp_path: Path) -> None:

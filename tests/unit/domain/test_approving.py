@@ -28,6 +28,8 @@ def test_people_are_told_where_to_read_and_how_to_answer(world: World) -> None:
     assert kind == "Approval Requested"
     assert request.evaluation.sentence in told.sentence
     assert told.links["decision"] == request.evaluation.decision_uri
+    assert told.links["report"] == f"ratchet report {RUN}"
+    assert f"prefix=reports/traffic/{RUN}/report.html" in told.links["report in S3"]
     assert told.links["approve"].startswith(f"ratchet approve {RUN} --reason")
     assert "approval-1" not in told.model_dump_json(), "who has the token could answer without an identity"
 

@@ -103,7 +103,9 @@ def sentence_of(record: RunRecord) -> str:
 def announcement_of(record: RunRecord) -> Announcement:
     """The event's detail."""
     outcome = record.outcome or RunOutcome.FAILED
-    links = {"show": f"ratchet show {record.run_id}", **_report_links(record)}
+    links = {"show": f"ratchet show {record.run_id}"}
+    if outcome in _REPORTED:
+        links |= report_links(record)
     if record.evaluation is not None:
         links["decision"] = record.evaluation.decision_uri
     if record.model_package_arn is not None:
@@ -131,10 +133,8 @@ def failure_finding(record: RunRecord) -> Finding:
     )
 
 
-def _report_links(record: RunRecord) -> dict[str, str]:
+def report_links(record: RunRecord) -> dict[str, str]:
     """By command, and in the S3 console: a presigned link would die with the session of its role."""
-    if record.outcome not in _REPORTED:
-        return {}
     links = {"report": f"ratchet report {record.run_id}"}
     if (artifact := _artifact_of(record)) is not None:
         _, partition, _, region, *_ = record.execution_arn.split(":")

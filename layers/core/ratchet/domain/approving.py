@@ -13,8 +13,8 @@ from ratchet.contracts.run import (
     ApprovalReceipt,
     Decision,
     RequestApprovalRequest,
-    Run,
 )
+from ratchet.domain.announcements import report_links
 from ratchet.domain.errors import ApprovalClosedError, ApprovalUnknownError, RequestInvalidError, StaleRunError
 from ratchet.domain.identity import run_id
 from ratchet.domain.ledger import Approval, Ledger, PipelineState, RunRecord, claim_of
@@ -41,7 +41,7 @@ class RequestApproval:
         approval = self._approval(request, record, earlier)
         self.ledger.request_approval(claim_of(run, record.execution_arn), approval)
         if earlier is None:
-            self.publisher.announce("Approval Requested", _announcement(run, request, approval))
+            self.publisher.announce("Approval Requested", _announcement(request, record, approval))
         elif (answer := answer_of(approval)) is not None:
             self.workflow.task_succeeded(approval.task_token, answer)
 
@@ -133,7 +133,8 @@ def unapproved(record: RunRecord) -> Finding:
     )
 
 
-def _announcement(run: Run, request: RequestApprovalRequest, approval: Approval) -> Announcement:
+def _announcement(request: RequestApprovalRequest, record: RunRecord, approval: Approval) -> Announcement:
+    run = request.run
     return Announcement(
         pipeline=run.pipeline,
         subject=f"{run.pipeline}: approval requested",
@@ -143,6 +144,7 @@ def _announcement(run: Run, request: RequestApprovalRequest, approval: Approval)
             "approve": f"ratchet approve {run.run_id} --reason '...'",
             "reject": f"ratchet reject {run.run_id} --reason '...'",
             "show": f"ratchet show {run.run_id}",
+            **report_links(record),
             "decision": request.evaluation.decision_uri,
         },
     )

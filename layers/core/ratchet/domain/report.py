@@ -7,7 +7,7 @@ from typing import Any
 
 from ratchet.contracts.base import Finding
 from ratchet.domain.definition import Definition
-from ratchet.domain.ledger import RunRecord
+from ratchet.domain.ledger import Approval, RunRecord
 from ratchet.domain.lineage import ModelLineage
 from ratchet.domain.savings import StepUse
 
@@ -153,6 +153,7 @@ class Report:
     importance: tuple[tuple[str, float], ...] = ()  # share of all gain, greatest first
     quality: Quality | None = None
     lineage: ModelLineage | None = None
+    approval: Approval | None = None  # as a person was asked for it, decided or not
     steps: tuple[StepUse, ...] = ()
     scoring: tuple[ScoringUse, ...] = ()
     gaps: tuple[str, ...] = ()  # what could not be read, and why

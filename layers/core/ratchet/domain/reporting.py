@@ -63,6 +63,7 @@ class WriteReport:
             importance=_unless_missing(gaps, "feature importance", lambda: self._importance(record)) or (),
             quality=_unless_missing(gaps, "data quality", lambda: quality_of(self.ledger, self.store, record)),
             lineage=_unless_missing(gaps, "lineage", lambda: self._lineage(record)),
+            approval=self.ledger.approval(record.pipeline, record.run_id),
             steps=tuple(steps_of(self.ledger, record)),
             scoring=tuple(self._scoring(record.selection)) if record.selection else (),
             gaps=tuple(gaps),
