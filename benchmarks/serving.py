@@ -133,9 +133,10 @@ def measure(way: Way, request: Callable[[dict[str, Any]], object], records: Sequ
 
 
 def flood(way: Way, request: Callable[[dict[str, Any]], object], records: Sequence[dict[str, Any]]) -> None:
-    """Several clients at once."""
+    """Several clients at once, once there are as many environments of the function as clients."""
     load = list(itertools.chain.from_iterable(itertools.repeat(records, ROUNDS)))
     with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda record: attempt(way, request, record), records[:WARM_UP]))
         started = time.perf_counter()
         done = sum(pool.map(lambda record: attempt(way, request, record), load))
         way.per_second = done / (time.perf_counter() - started)
