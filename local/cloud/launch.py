@@ -22,6 +22,7 @@ _SERVER_MODULES = (
     "local.cloud.repairs",
     "local.cloud.disturbance",
     "local.cloud.observation",
+    "local.cloud.injection",
     "local.cloud.adapter",
 )
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -71,10 +72,11 @@ def run(settings: CloudSettings) -> None:
         pid_file.write(str(os.getpid()))
         pid_file.flush()
         # MiniStack reads its settings while it is imported, so nothing of it may be imported before this line.
-        app, repairs, disturbance, observation, adapter = map(importlib.import_module, _SERVER_MODULES)
+        app, repairs, disturbance, observation, injection, adapter = map(importlib.import_module, _SERVER_MODULES)
         repairs.apply(settings)
         disturbance.apply(settings)
         observation.apply(settings)
+        injection.apply(settings)
         with adapter.apply(settings):
             sys.argv = ["ministack"]
             app.main()

@@ -35,7 +35,13 @@ _ROLE_FIELDS = ("RoleArn", "ExecutionRoleArn")
 _GROUP_TYPE = "AWS::SageMaker::ModelPackageGroup"
 _GROUP_FIELDS = ("ModelPackageGroupName", "ModelPackageGroupDescription", "Tags")
 # Codes that the API's model does not define carry the SDK's base exception in aws-sdk integrations.
-_UNMODELLED = ("AccessDeniedException", "SerializationException", "ThrottlingException", "ValidationException")
+_UNMODELLED = (
+    "AccessDeniedException",
+    "InternalFailure",
+    "SerializationException",
+    "ThrottlingException",
+    "ValidationException",
+)
 
 
 def apply(settings: CloudSettings) -> Callable[[], None]:

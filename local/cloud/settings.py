@@ -52,6 +52,16 @@ class CloudSettings:
         return self.state / "chaos.json"
 
     @property
+    def faults_file(self) -> Path:
+        """The script of `local.cloud.faults`: absent when nothing is made to fail."""
+        return self.state / "faults.yaml"
+
+    @property
+    def strikes_file(self) -> Path:
+        """Which of the script's faults have happened; kept over restarts."""
+        return self.state / "strikes.jsonl"
+
+    @property
     def calls_file(self) -> Path:
         """What `local.cloud.recording` writes down; absent when it does not."""
         return self.state / "calls.jsonl"

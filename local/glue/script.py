@@ -138,17 +138,7 @@ class Script:
     def _run(self, environment: Mapping[str, str], timeout: float, output: IO[bytes], errors: IO[bytes]) -> bool:
         if self.stopped:
             return False
-        kept = {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ}
-        paths = os.pathsep.join(dict.fromkeys(str(path) for path in self._libraries))
-        self._process = subprocess.Popen(
-            [str(self.python), str(self._file), *self.argv()],
-            cwd=self.work,
-            env={**kept, **environment, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
+        self._process = self._start(environment, output, errors)
         if self.stopped:  # between the check above and the start
             self._signal(signal.SIGKILL)
         try:
@@ -158,6 +148,19 @@ class Script:
             self._process.wait()
             return True
         return False
+
+    def _start(self, environment: Mapping[str, str], output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        kept = {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ}
+        paths = os.pathsep.join(dict.fromkeys(str(path) for path in self._libraries))
+        return subprocess.Popen(
+            [str(self.python), str(self._file), *self.argv()],
+            cwd=self.work,
+            env={**kept, **environment, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
 
     def _end(self) -> None:
         self._signal(signal.SIGTERM)

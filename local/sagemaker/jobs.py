@@ -26,7 +26,9 @@ class JobFailedError(Exception):
 class Job:
     """The container of a running job, and whether someone asked it to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind, name: str) -> None:
+        self.kind = kind
+        self.name = name
         self._lock = threading.Lock()
         self._container: Container | None = None
         self.stopping = threading.Event()
@@ -58,7 +60,7 @@ class Jobs:
 
     def open(self, scope: Scope, name: str) -> Job:
         """A new job's handle."""
-        job = self._jobs[scope, name.lower()] = Job()
+        job = self._jobs[scope, name.lower()] = Job(self.kind, name)
         return job
 
     def close(self, scope: Scope, name: str) -> None:

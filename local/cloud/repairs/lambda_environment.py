@@ -185,7 +185,6 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         try:
             if self._proc is None or self._proc.poll() is not None:
                 self._spawn()
-            process = self._proc
             request = {
                 "event": event,
                 "request_id": request_id,
@@ -193,8 +192,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
                 "trace_id": options.get("trace_id"),
                 "deadline": time.time() + timeout,
             }
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
+            self._hand_over(request)
             answer = self._answer(timeout)
         except queue.Empty:
             message = f"Task timed out after {timeout:.2f} seconds"
@@ -207,6 +205,11 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
             message = f"Runtime exited with error: {how}" if status else "Runtime exited without providing a reason"
             return _ended("Runtime.ExitError", message, request_id, self._logged())
         return {**answer, "log": self._logged(request_id)}
+
+    def _hand_over(self, request: dict[str, Any]) -> None:
+        process = self._proc
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         line = self._answers.get(timeout=timeout)

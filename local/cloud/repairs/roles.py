@@ -65,7 +65,7 @@ class _Demand:
     passed_to: str = ""
 
 
-class _Request(NamedTuple):
+class Request(NamedTuple):
     """A request as MiniStack's services take it."""
 
     method: str
@@ -96,6 +96,33 @@ def apply() -> None:
         "extract_iam_action",
         "(service: str, method: str, path: str, headers: dict, body: bytes, query_params: dict) -> str | None",
     )
+
+
+def acting_role() -> str:
+    """The name of the role that the execution of this thread acts as; empty outside of executions."""
+    session = _session.get()
+    return session.role_arn.rsplit("/", 1)[-1] if session else ""
+
+
+def sdk_task() -> str:
+    """The service that an `aws-sdk:` task of this thread is about to call; empty outside of such tasks."""
+    return _sdk_task.get()
+
+
+def task_operation(resource: str) -> tuple[str, str] | None:
+    """Service and operation of an optimized integration, such as lambda and Invoke; None for any other resource."""
+    match = _OPTIMIZED.match(resource)
+    return (match[1], f"{match[2][0].upper()}{match[2][1:]}") if match and match[1] in _SDK_1_BASE else None
+
+
+def iam_action(service: str, operation: str) -> str:
+    """The action that allows the operation."""
+    return "lambda:InvokeFunction" if (service, operation) == ("lambda", "Invoke") else f"{service}:{operation}"
+
+
+def base_error(service: str) -> str:
+    """What a task of an optimized integration fails with when the service has no exception of its own for it."""
+    return "Glue.AWSGlueException" if service == "glue" else _SDK_1_BASE[service]
 
 
 # -- when a machine is made ---------------------------------------------------------------------------------------
@@ -220,11 +247,9 @@ def _demands(resource: str, data: dict[str, Any]) -> Iterator[_Demand]:
             yield _Demand("lambda:InvokeFunction", resource)
         return
     service, operation = match.groups()
-    if service not in _SDK_1_BASE:
+    if (known := task_operation(resource)) is None:
         return  # MiniStack refuses what it does not know
-    action = f"{service}:{operation[0].upper()}{operation[1:]}"
-    if action == "lambda:Invoke":
-        action = "lambda:InvokeFunction"
+    action = iam_action(*known)
     also = _SYNC_ALSO.get(f"{service}:{operation}", ()) if ".sync" in resource else ()
     if service == "sagemaker" and data.get("Tags"):
         also = (*also, "sagemaker:AddTags")
@@ -285,13 +310,13 @@ def _check_sdk_call(original: Function) -> Function:
         service, session = _sdk_task.get(), _session.get()
         if service and session is not None:
             _sdk_task.set("")  # what the called service itself calls is not the role's doing
-            _check_request(session, service, _Request(*request[:5]))
+            _check_request(session, service, Request(*request[:5]))
         return original(handler, *request, **options)
 
     return call
 
 
-def _check_request(session: Session, sdk_service: str, request: _Request) -> None:
+def _check_request(session: Session, sdk_service: str, request: Request) -> None:
     info = stepfunctions._AWS_SDK_SERVICE_MAP[sdk_service]
     service = info.get("service_key", sdk_service)
     content = request.body.encode() if isinstance(request.body, str) else request.body or b""

@@ -14,6 +14,7 @@ import pytest
 
 from local.sagemaker.containers import Container, Launcher, base_environment
 from local.sagemaker.jobs import Job
+from local.sagemaker.store import TRAINING_JOB
 from tests.integration.sagemaker.cloud import PYTHON
 from tests.integration.sagemaker.fakes import until
 
@@ -199,7 +200,7 @@ def test_many_at_once(start: Started) -> None:
 
 
 def test_a_stop_that_came_before_the_container_ends_it(start: Started) -> None:
-    job = Job()
+    job = Job(TRAINING_JOB, "stopped-early")
     job.stop(grace=5)
     container = start("import time; time.sleep(60)")
     job.attach(container)
