@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from botocore.model import Shape
 from ministack import app
-from ministack.core import iam_actions
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 
-from local.cloud.repairs.patching import Function, replace
+from local.cloud.repairs.patching import Function
+from local.cloud.repairs.resource_arns import replace_extraction
 from local.host import Scope
 
 Document = dict[str, Any]
@@ -96,13 +96,7 @@ def name_resources(service: str, arn_of: Callable[[str, Headers, bytes], str | N
 
         return extract
 
-    replace(
-        iam_actions,
-        "extract_resource_arn",
-        "(service: str, method: str, path: str, headers: dict, body: bytes, query_params: dict, region: str, "
-        "account_id: str) -> str",
-        with_ours,
-    )
+    replace_extraction(with_ours)
 
 
 def action_of(headers: Headers) -> str:

@@ -3,21 +3,15 @@
 import json
 from typing import Any
 
-from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 
-from local.cloud.repairs.patching import Function, replace
+from local.cloud.repairs.patching import Function
+from local.cloud.repairs.resource_arns import replace_extraction
 
 
 def apply() -> None:
     """Finds AlarmName, or the first of AlarmNames, in the JSON that boto3 sends today."""
-    replace(
-        iam_actions,
-        "extract_resource_arn",
-        "(service: str, method: str, path: str, headers: dict, body: bytes, query_params: dict, region: str, "
-        "account_id: str) -> str",
-        _resource,
-    )
+    replace_extraction(_resource)
 
 
 def _resource(original: Function) -> Function:

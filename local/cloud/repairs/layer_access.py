@@ -6,6 +6,7 @@ from typing import Any
 from ministack.core import iam_actions
 
 from local.cloud.repairs.patching import Function, replace
+from local.cloud.repairs.resource_arns import replace_extraction
 
 _VERSION = re.compile(r"/layers/[^/]+/versions/(\d+)$")
 
@@ -13,13 +14,7 @@ _VERSION = re.compile(r"/layers/[^/]+/versions/(\d+)$")
 def apply() -> None:
     """Names the action and the version of GetLayerVersion; the other actions on layers stay as they are."""
     replace(iam_actions, "_lambda_action", "(method: str, path: str) -> str | None", _action, ('return "ListLayers"',))
-    replace(
-        iam_actions,
-        "extract_resource_arn",
-        "(service: str, method: str, path: str, headers: dict, body: bytes, query_params: dict, region: str, "
-        "account_id: str) -> str",
-        _resource,
-    )
+    replace_extraction(_resource)
 
 
 def _action(original: Function) -> Function:

@@ -4,23 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ministack.core import iam_actions
-
-from local.cloud.repairs.patching import Function, replace
+from local.cloud.repairs.patching import Function
+from local.cloud.repairs.resource_arns import replace_extraction
 
 _NO_GROUP = ":schedule/default/"
 
 
 def apply() -> None:
     """Names the group of the request: in its body when a schedule is written, in its query when it is read."""
-    replace(
-        iam_actions,
-        "extract_resource_arn",
-        "(service: str, method: str, path: str, headers: dict, body: bytes, query_params: dict, region: str, "
-        "account_id: str) -> str",
-        _in_its_group,
-        (":schedule/default/",),
-    )
+    replace_extraction(_in_its_group, (_NO_GROUP,))
 
 
 def _in_its_group(original: Function) -> Function:
