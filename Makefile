@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { command -v "$$p"; break; }; done)
 
 BIN := .venv/bin
-ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready
+ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready .envs/checkov/.ready
 
 .PHONY: demo test test-slow setup local-up local-down format lint types screenshots clean
 
@@ -24,6 +24,7 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/cfn-lint -- template.yaml
 
 types: setup
 	$(BIN)/mypy
