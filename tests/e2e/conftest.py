@@ -24,6 +24,7 @@ from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import RunRecord, Verdict
+from tests.permissions.recorded import Session
 
 RUN_TIMEOUT = 120
 VERDICT_TIMEOUT = 60
@@ -54,10 +55,28 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="session")
-def stack(cloud: Cloud) -> Stack:
-    """The deployed stack."""
+def ends() -> list[tuple[str, int]]:
+    """Each test that is over, and how many calls of roles were known then."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: Cloud, ends: list[tuple[str, int]], pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """The deployed stack; what its roles did is written down at the end if that was asked for."""
     deploy_to(cloud, LOCAL_STACK)
-    return Stack.of_cloud(cloud)
+    stack = Stack.of_cloud(cloud)
+    yield stack
+    if (file := pytestconfig.getoption("recording")) is not None:
+        Session.of(stack, recording.read(cloud.settings), ends).append_to(file)
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest, ends: list[tuple[str, int]]) -> Iterator[None]:
+    """Tells during which test a call was made first."""
+    cloud = request.getfixturevalue("cloud") if "cloud" in request.fixturenames else None
+    yield
+    if cloud is not None:
+        ends.append((request.path.name, len(recording.read(cloud.settings))))
 
 
 @pytest.fixture(scope="session")

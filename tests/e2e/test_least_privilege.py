@@ -8,7 +8,7 @@ import pytest
 from cli.stack import Stack
 from local.cloud import recording
 from local.cloud.process import Cloud
-from tests.e2e.privileges import Role, allows, roles_of
+from tests.permissions.policies import Role, allows, roles_of
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def calls(cloud: Cloud, roles: dict[str, Role]) -> list[recording.Call]:
 def test_the_deployed_policies_explain_what_was_allowed(calls: list[recording.Call], roles: dict[str, Role]) -> None:
     allowed = [call for call in calls if call.allowed]
     assert allowed
-    assert [call for call in allowed if not allows(roles[call.role].statements, call)] == []
+    assert [call for call in allowed if not allows(roles[call.role].policy, call)] == []
 
 
 def test_nothing_that_was_needed_is_missing(calls: list[recording.Call], roles: dict[str, Role]) -> None:
     """What tests took away for a moment was denied, but is granted."""
-    assert [call for call in calls if not call.allowed and not allows(roles[call.role].statements, call)] == []
+    assert [call for call in calls if not call.allowed and not allows(roles[call.role].policy, call)] == []
