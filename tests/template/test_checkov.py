@@ -1,4 +1,4 @@
-"""checkov's findings on the template as deployed: each stands in checkov.yaml with its reason, and nothing else does."""
+"""checkov's findings on the template as deployed: each stands in checkov.yaml with its reason, and no other does."""
 
 import json
 import os
