@@ -36,6 +36,7 @@ STATUSES: Mapping[type[RatchetError], int] = {
 }
 _RETRY_AFTER: Mapping[type[RatchetError], int] = {EndpointAsleepError: 60}  # seconds
 _REQUEST: TypeAdapter[HttpRequest] = TypeAdapter(HttpRequest)
+_REQUEST.rebuild()
 
 
 def http_door(

@@ -48,10 +48,11 @@ def doorway(
     """Turns `body(request, use_case) -> result` into a Lambda handler.
 
     The event is parsed into `request` (a contract, or a union of contracts), the use case is built once per
-    container, during the init phase on Lambda, and the result is dumped as JSON. Raises EventInvalidError naming the
-    first field that is wrong.
+    container, during the init phase on Lambda, as is the contract, and the result is dumped as JSON. Raises
+    EventInvalidError naming the first field that is wrong.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(request)
+    adapter.rebuild()
     build_once = cache(build)
 
     def decorate(body: Callable[[RequestT, UseCaseT], BaseModel | None]) -> LambdaHandler[UseCaseT]:

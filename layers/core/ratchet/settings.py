@@ -24,7 +24,7 @@ Setting = Annotated[str, Field(min_length=1)]
 class Settings(BaseModel):
     """Field `ledger_table_name` is read from the variable LEDGER_TABLE_NAME."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     @classmethod
     def load(cls) -> Self:

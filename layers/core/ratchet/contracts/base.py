@@ -1,4 +1,8 @@
-"""The one way contracts behave: frozen, closed, parsed once at the edge."""
+"""The one way contracts behave: frozen, closed, parsed once at the edge.
+
+They are built when first used: a function uses a few of the hundred models it imports, and each costs its cold start
+a millisecond.
+"""
 
 from typing import Annotated
 
@@ -8,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 class Contract(BaseModel):
     """A message between parts of the system: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
 
 class ForeignContract(BaseModel):
     """A message AWS writes: immutable, and fields we do not read are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
 
 PipelineName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]

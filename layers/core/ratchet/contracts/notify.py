@@ -33,7 +33,7 @@ class AlarmDetail(ForeignContract):
 
     alarm_name: str = Field(alias="alarmName")
     state: AlarmState
-    configuration: AlarmConfiguration = AlarmConfiguration()
+    configuration: AlarmConfiguration = Field(default_factory=AlarmConfiguration)
 
 
 class AlarmEvent(ForeignContract):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.deploy_section import DeploySection
@@ -98,11 +99,11 @@ class Definition(Section):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
     description: str = ""
     data: DataSection
-    features: FeaturesSection = FeaturesSection()
-    train: TrainSection = TrainSection()
+    features: FeaturesSection = Field(default_factory=FeaturesSection)
+    train: TrainSection = Field(default_factory=TrainSection)
     gate: GateSection
-    deploy: DeploySection = DeploySection()
-    retrain: RetrainSection = RetrainSection()
+    deploy: DeploySection = Field(default_factory=DeploySection)
+    retrain: RetrainSection = Field(default_factory=RetrainSection)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -157,6 +158,11 @@ class CompiledDefinition(Section):
 
 
 class _Schema(GenerateJsonSchema):
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        """A section that is left out is shown with its defaults."""
+        section = schema.get("default_factory")
+        return section() if section else super().get_default_value(schema)  # type: ignore[call-arg]
+
     def encode_default(self, dft: Any) -> Any:
         """Durations as a definition writes them, not as ISO 8601 does."""
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)

@@ -54,7 +54,7 @@ class DeploySection(Section):
     autoscaling: AutoscalingSection | None = None
     memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048  # serverless
     max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10  # serverless
-    alarms: AlarmsSection = AlarmsSection()
+    alarms: AlarmsSection = Field(default_factory=AlarmsSection)
     verify: Literal["after", "before"] = "after"
     approval: Literal["none", "required"] = "none"
     capture: Annotated[int, Field(ge=0, le=100)] = 100  # percent of the requests that are kept for monitoring

@@ -37,4 +37,4 @@ Duration = Annotated[
 class Section(BaseModel):
     """A part of the definition: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
