@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/ratchet demo
 
 test: setup lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/pytest -m slow
