@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TextIO
 
 from local.cloud.settings import MINISTACK_VERSION, CloudSettings
+from local.guard import GUARD
 
 _LOCK_ATTEMPTS = 50
 _LOCK_INTERVAL_SECONDS = 0.02
@@ -71,6 +72,8 @@ def run(settings: CloudSettings) -> None:
         # Last, so that whoever sees the process id reads the settings of this start and not of the one before.
         pid_file.write(str(os.getpid()))
         pid_file.flush()
+        if os.getpgrp() == os.getpid():  # started as `Cloud` does, or by a shell: functions run in this group
+            GUARD.watch(os.getpgrp())
         # MiniStack reads its settings while it is imported, so nothing of it may be imported before this line.
         app, repairs, disturbance, observation, injection, adapter = map(importlib.import_module, _SERVER_MODULES)
         repairs.apply(settings)

@@ -30,6 +30,7 @@ _SECRET_KEY = "test"  # noqa: S105  MiniStack's fixed secret of every account's 
 _POLL_SECONDS = 0.02
 _TAIL_LINES = 20
 _HEALTH_TIMEOUT_SECONDS = 2
+_KILL_SECONDS = 10
 
 
 class CloudError(Exception):
@@ -83,6 +84,16 @@ class Cloud:
             raise CloudError(f"The embedded cloud (process {pid}) is still saving its state after {timeout:.0f} s.")
         if self._process is not None:
             self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """Ends the cloud at once, by SIGKILL; what it has acknowledged is there after the next `up`."""
+        pid = self._pid()
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGKILL)
+        if self._process is not None and self._process.pid == pid:
+            self._process.wait()
+        _until(lambda: self._pid() is None, _KILL_SECONDS)
 
     def status(self) -> CloudStatus:
         """Whether the cloud runs, since when, and where."""

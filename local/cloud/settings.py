@@ -47,6 +47,11 @@ class CloudSettings:
         return self.state / "cloud.log"
 
     @property
+    def journal_file(self) -> Path:
+        """What has changed since the last clean stop; large parts are in a folder beside it."""
+        return self.state / "journal.db"
+
+    @property
     def chaos_file(self) -> Path:
         """The switch of `local.cloud.chaos`: absent when events are delivered as usual."""
         return self.state / "chaos.json"

@@ -16,6 +16,8 @@ from typing import IO, Any, Final
 
 from botocore.exceptions import ClientError
 
+from local.guard import GUARD
+
 _ARCHIVES: Final = frozenset({".zip", ".whl", ".egg"})
 _HOST_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 # Read by Glue itself and never handed to the script.
@@ -141,12 +143,13 @@ class Script:
         self._process = self._start(environment, output, errors)
         if self.stopped:  # between the check above and the start
             self._signal(signal.SIGKILL)
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self._end()
-            self._process.wait()
-            return True
+        with GUARD.watching(self._process.pid):
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._end()
+                self._process.wait()
+                return True
         return False
 
     def _start(self, environment: Mapping[str, str], output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 
+from local.guard import GUARD
+
 # Read once when a library is loaded: a forked child would not see a change, so such containers start cold.
 _READ_AT_LOAD = ("GOMP_", "KMP_", "LD_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYTHON")
 _DEFAULTS = {
@@ -128,6 +130,7 @@ class Launcher:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        GUARD.watch(process.pid)
         container = Container(process.pid, log)
         threading.Thread(target=_watch, args=(process, container), daemon=True).start()
         return container
@@ -139,7 +142,9 @@ def _watch(process: subprocess.Popen[bytes], container: Container) -> None:
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         container.send(signal.SIGKILL)
-    container.ended(process.wait())
+    code = process.wait()
+    GUARD.release(process.pid)
+    container.ended(code)
 
 
 def _load_time(env: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from local.cloud import durability
 from local.cloud.repairs import (
     alarm_access,
     alarm_math,
@@ -65,6 +66,8 @@ REPAIRS = (
     Repair("layer_access", ("T33",), lambda _: layer_access.apply()),
     Repair("http_api_routes", ("T29",), lambda _: http_api_routes.apply()),
     Repair("http_api_access", ("T30",), lambda _: http_api_access.apply()),
+    # Last, so that it sees everything that the others let through.
+    Repair("durability", ("kill",), durability.apply),
 )
 
 

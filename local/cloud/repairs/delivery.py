@@ -92,7 +92,7 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True)
-class _Delivery:
+class Delivery:
     """One event on its way to one target."""
 
     target: dict[str, Any]
@@ -161,7 +161,7 @@ def _invoke_target(original: Function) -> Function:
             return
         view = view or eventbridge._pattern_event_view(event)
         whole = json.dumps(view.event_with_detail())
-        deliver(_Delivery(target, rule, whole, _payload(target, rule, view, whole)))
+        deliver(Delivery(target, rule, whole, _payload(target, rule, view, whole)))
 
     return invoke
 
@@ -180,16 +180,21 @@ def _payload(target: dict[str, Any], rule: dict[str, Any], view: Any, whole: str
     return json.dumps(document)
 
 
-def deliver(delivery: _Delivery) -> None:
+def deliver(delivery: Delivery) -> None:
     """One attempt at once; further ones, if the failure may pass, in the background."""
     try:
-        _attempt(delivery)
+        attempt(delivery)
     except UndeliverableError as failure:
         if failure.retriable:
-            retry = copy_context().run
-            threading.Thread(target=retry, args=(retry_delivery, delivery, failure, _attempt), daemon=True).start()
+            retry_in_background(delivery, failure)
         else:
             _bury(delivery, failure)
+
+
+def retry_in_background(delivery: Delivery, failure: UndeliverableError) -> None:
+    """Starts the further attempts, for the same account and region."""
+    retry = copy_context().run
+    threading.Thread(target=retry, args=(retry_delivery, delivery, failure, attempt), daemon=True).start()
 
 
 def retry_delivery(
@@ -222,7 +227,7 @@ def retry_delivery(
     (bury or _bury)(delivery, failure, exhausted)
 
 
-def _attempt(delivery: _Delivery) -> None:
+def attempt(delivery: Delivery) -> None:
     service = delivery.arn.split(":")[2]
     try:
         _DELIVER[service](delivery)
@@ -232,7 +237,7 @@ def _attempt(delivery: _Delivery) -> None:
         raise UndeliverableError("INTERNAL_ERROR", f"{type(error).__name__}: {error}", retriable=True) from error
 
 
-def _to_function(delivery: _Delivery) -> None:
+def _to_function(delivery: Delivery) -> None:
     function, config, name = lambda_svc._get_func_record_for_ref(delivery.arn)
     if not function or not config:
         raise UndeliverableError("NO_RESOURCE", f"Function not found: {name}")
@@ -241,7 +246,7 @@ def _to_function(delivery: _Delivery) -> None:
     lambda_svc.invoke_async_with_retry(record, json.loads(delivery.payload))
 
 
-def _to_queue(delivery: _Delivery) -> None:
+def _to_queue(delivery: Delivery) -> None:
     if sqs._queue_by_arn(delivery.arn) is None:
         raise UndeliverableError("NO_RESOURCE", f"The queue {delivery.arn} does not exist.")
     delivery.authorize(_ACTIONS["sqs"], delivery.arn)
@@ -249,7 +254,7 @@ def _to_queue(delivery: _Delivery) -> None:
     eventbridge._dispatch_to_sqs(parse_arn(delivery.arn), delivery.payload, parameters)
 
 
-def _to_topic(delivery: _Delivery) -> None:
+def _to_topic(delivery: Delivery) -> None:
     if sns._topic_by_arn_any_scope(delivery.arn) is None:
         raise UndeliverableError("NO_RESOURCE", f"The topic {delivery.arn} does not exist.")
     delivery.authorize(_ACTIONS["sns"], delivery.arn)
@@ -259,7 +264,7 @@ def _to_topic(delivery: _Delivery) -> None:
         raise UndeliverableError("INVALID_PARAMETER", str(error)) from error
 
 
-def _to_state_machine(delivery: _Delivery) -> None:
+def _to_state_machine(delivery: Delivery) -> None:
     if stepfunctions._resolve_state_machine_arn(delivery.arn) is None:
         raise UndeliverableError("NO_RESOURCE", f"State Machine Does Not Exist: '{delivery.arn}'")
     delivery.authorize(_ACTIONS["states"], delivery.arn)
@@ -268,7 +273,7 @@ def _to_state_machine(delivery: _Delivery) -> None:
         raise UndeliverableError("SDK_CLIENT_ERROR", str(body), retriable=status >= 500)
 
 
-_DELIVER: dict[str, Callable[[_Delivery], None]] = {
+_DELIVER: dict[str, Callable[[Delivery], None]] = {
     "lambda": _to_function,
     "sqs": _to_queue,
     "sns": _to_topic,
@@ -276,7 +281,7 @@ _DELIVER: dict[str, Callable[[_Delivery], None]] = {
 }
 
 
-def _bury(delivery: _Delivery, failure: UndeliverableError, exhausted: str = "") -> None:
+def _bury(delivery: Delivery, failure: UndeliverableError, exhausted: str = "") -> None:
     """Sends the event to the target's dead-letter queue, with the attributes that AWS documents."""
     queue_arn = str((delivery.target.get("DeadLetterConfig") or {}).get("Arn", ""))
     logger.warning("%s not delivered to %s: %s %s", delivery.source.get("Arn"), delivery.arn, failure.code, failure)
@@ -299,13 +304,13 @@ def _bury(delivery: _Delivery, failure: UndeliverableError, exhausted: str = "")
     sqs._act_send_message({"MessageBody": body, "MessageAttributes": attributes}, queue["url"])
 
 
-def _dead_letter_denial(delivery: _Delivery, queue_arn: str) -> str | None:
+def _dead_letter_denial(delivery: Delivery, queue_arn: str) -> str | None:
     if delivery.scheduled:
         return delivery.session().denial(_ACTIONS["sqs"], queue_arn)
     return service_denial(delivery.principal, _ACTIONS["sqs"], queue_arn, delivery.source["Arn"])
 
 
-def _attributes(delivery: _Delivery, failure: UndeliverableError, exhausted: str) -> dict[str, str]:
+def _attributes(delivery: Delivery, failure: UndeliverableError, exhausted: str) -> dict[str, str]:
     common = {
         "TARGET_ARN": delivery.arn,
         "ERROR_CODE": failure.code,
@@ -324,7 +329,7 @@ def _attributes(delivery: _Delivery, failure: UndeliverableError, exhausted: str
     }
 
 
-def _trust_source(delivery: _Delivery) -> str:
+def _trust_source(delivery: Delivery) -> str:
     """What `aws:SourceArn` is when the role is assumed: the rule, or the schedule's group."""
     arn = str(delivery.source["Arn"])
     return arn.replace(":schedule/", ":schedule-group/").rpartition("/")[0] if delivery.scheduled else arn
