@@ -22,6 +22,7 @@ def build() -> DeployEndpoint:
         clock=utc_now,
         resource_prefix=settings.resource_prefix,
         stage=settings.stage,
+        artifacts_bucket=settings.artifacts_bucket_name,
     )
 
 

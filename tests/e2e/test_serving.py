@@ -110,7 +110,7 @@ def test_no_body_makes_the_api_fail(tiny: Tiny, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "bad"), [(60, 6), pytest.param(1_000, 10, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
+    ("count", "bad"), [(24, 3), pytest.param(1_000, 10, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
 )
 def test_files_are_scored_once_and_bad_ones_wait_with_their_reason(
     tiny: Tiny, ratchet: Callable[..., Result], count: int, bad: int
@@ -159,7 +159,7 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory, ratchet: Callable[..., Result]
 ) -> None:
     tiny = Tiny("sleepy", stack, tmp_path_factory.mktemp("sleepy"))
-    tiny.apply("deploy.mode=instance", "deploy.idle_after=2h")
+    tiny.apply("deploy.mode=instance", "deploy.idle_after=2h", "deploy.autoscaling={min: 1, max: 2}")
     tiny.put([("points.csv", points(2))])
     tiny.await_run(1)
     tiny.settled()
@@ -180,6 +180,7 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
 
     assert champion is not None
     name = champion.endpoint_name
+    assert stack.endpoints.scales(name)
     assert name not in [gone.name for gone in sweep(1.9, dry_run=True).endpoints]
     assert name in [gone.name for gone in sweep(3, dry_run=True).endpoints]
     assert json.loads(ratchet("cleanup", "--json").stdout)["dry_run"] is True
@@ -202,4 +203,8 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
 
     until(answered, 60)
     assert stack.pipeline("sleepy").asleep_since is None
+    until(lambda: stack.endpoints.scales(name) or None, 30)  # the event of its start
+    stack.endpoints.unscale(name)
+    assert name in reconcile(stack)["scaled"], "had the event been lost"
+    assert stack.endpoints.scales(name)
     assert "serves" in ratchet("wake", "sleepy").stdout

@@ -21,6 +21,7 @@ NO_RESOURCE_LEVEL = {
     "cloudwatch:GetMetricData": "metrics are no resources",
     "cloudwatch:PutMetricData": "metrics are no resources; a condition bounds the namespace",
     "ecr:GetAuthorizationToken": "the token is the registry's",
+    "application-autoscaling:DescribeScalableTargets": "descriptions are of the account",
     "sagemaker:ListTrainingJobs": "a list is of all jobs",
     "sagemaker:ListTransformJobs": "a list is of all jobs",
     "sagemaker:ListEndpoints": "lists are of the account",

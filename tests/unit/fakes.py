@@ -10,7 +10,14 @@ from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointMissingError
-from ratchet.domain.ports import EndpointDescription, ExecutionStatus, Prediction, ScoringJob, StartedJobs
+from ratchet.domain.ports import (
+    EndpointConfig,
+    EndpointDescription,
+    ExecutionStatus,
+    Prediction,
+    ScoringJob,
+    StartedJobs,
+)
 from tests.unit import samples
 
 
@@ -63,13 +70,14 @@ class FakeEndpoints:
 
     clock: FakeClock
     live: dict[str, EndpointDescription] = field(default_factory=dict)
-    configs: dict[str, tuple[str, DeploySection, dict[str, str]]] = field(default_factory=dict)
-    shadows: dict[str, str] = field(default_factory=dict)  # configuration -> model that gets copies
+    configs: dict[str, EndpointConfig] = field(default_factory=dict)
     strategies: dict[str, str] = field(default_factory=dict)  # endpoint -> of its last update
     watched: dict[str, Watch] = field(default_factory=dict)
+    watched_configs: dict[str, str] = field(default_factory=dict)  # endpoint -> what its alarms look at
     scaled: dict[str, Scaling] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)  # that went off
     healths: dict[bool, VariantHealth] = field(default_factory=dict)  # of the shadow, or not
+    measured: list[tuple[str, str]] = field(default_factory=list)  # endpoint, configuration
     wanted: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
@@ -78,12 +86,8 @@ class FakeEndpoints:
     def describe(self, name: str) -> EndpointDescription | None:
         return self.live.get(name)
 
-    def ensure_config(
-        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
-    ) -> None:
-        self.configs.setdefault(name, (model_name, deploy, tags))
-        if shadow is not None:
-            self.shadows[name] = shadow
+    def ensure_config(self, wanted: EndpointConfig) -> None:
+        self.configs.setdefault(wanted.name, wanted)
 
     def create(self, name: str, config_name: str, tags: dict[str, str]) -> None:
         self.calls.append(f"create {name} {config_name}")
@@ -102,8 +106,9 @@ class FakeEndpoints:
         self.calls.append(f"delete {name}")
         del self.live[name]
 
-    def watch(self, name: str, watch: Watch) -> None:
+    def watch(self, name: str, config_name: str, watch: Watch) -> None:
         self.watched[name] = watch
+        self.watched_configs[name] = config_name
 
     def unwatch(self, name: str) -> None:
         self.watched.pop(name, None)
@@ -114,10 +119,14 @@ class FakeEndpoints:
     def unscale(self, name: str) -> None:
         self.scaled.pop(name, None)
 
+    def scales(self, name: str) -> bool:
+        return name in self.scaled
+
     def tripped(self, name: str, since: datetime) -> list[str]:
         return self.alarms
 
-    def health(self, name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+    def health(self, name: str, config_name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+        self.measured.append((name, config_name))
         return self.healths[shadow]
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction:

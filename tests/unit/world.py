@@ -91,7 +91,14 @@ class World:
         self.evaluate_model = EvaluateModel(self.ledger, self.store, self.clock, samples.ARTIFACTS)
         self.write_report = WriteReport(self.ledger, self.store, self.scoring, self.clock, page_of, samples.ARTIFACTS)
         self.deploy_endpoint = DeployEndpoint(
-            self.ledger, self.store, self.endpoints, self.workflow, self.clock, samples.PREFIX, "test"
+            self.ledger,
+            self.store,
+            self.endpoints,
+            self.workflow,
+            self.clock,
+            samples.PREFIX,
+            "test",
+            samples.ARTIFACTS,
         )
         self.resume_deployment = ResumeDeployment(
             self.ledger, self.endpoints, self.workflow, self.clock, samples.PREFIX

@@ -86,6 +86,7 @@ class DeployEndpointSettings(Settings):
     """deploy_endpoint"""
 
     ledger_table_name: Setting
+    artifacts_bucket_name: Setting
     resource_prefix: Setting
     stage: Setting
     retrain_state_machine_arn: Setting

@@ -12,9 +12,11 @@ from ratchet.adapters import endpoint_requests as requests
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.contracts.run import Scaling, VariantHealth, Watch
 from ratchet.domain.deploy_section import DeploySection
+from ratchet.domain.ports import EndpointConfig
 from tests.unit import samples
 
 NAME = "ratchet-dev-traffic-Instance"
+CONFIG = "ratchet-dev-traffic-g2"
 WATCH = Watch(errors_5xx=0.01, errors_4xx=0.1, latency_p99_ms=250)
 
 
@@ -35,8 +37,8 @@ def stubs(aws: None) -> Stubs:
     return Stubs()
 
 
-def test_the_alarms_watch_this_variant_and_take_silence_for_health(stubs: Stubs) -> None:
-    alarms = requests.alarms(NAME, WATCH)
+def test_the_alarms_watch_the_new_instances_and_take_silence_for_health(stubs: Stubs) -> None:
+    alarms = requests.alarms(NAME, CONFIG, WATCH)
     assert [alarm["AlarmName"] for alarm in alarms] == [f"{NAME}-5XX", f"{NAME}-4XX", f"{NAME}-Latency"]
     assert [alarm["Threshold"] for alarm in alarms] == [0.01, 0.1, 250_000], "ModelLatency is in microseconds"
     assert alarms[2]["ExtendedStatistic"] == "p99"
@@ -44,10 +46,11 @@ def test_the_alarms_watch_this_variant_and_take_silence_for_health(stubs: Stubs)
         assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {
             "EndpointName": NAME,
             "VariantName": "AllTraffic",
-        }
+            "EndpointConfigName": CONFIG,
+        }, "the instances that came before are not what the change is judged by"
         assert alarm["TreatMissingData"] == "notBreaching"
         stubs.cloudwatch.add_response("put_metric_alarm", {}, alarm)
-    stubs.endpoints.watch(NAME, WATCH)
+    stubs.endpoints.watch(NAME, CONFIG, WATCH)
     stubs.cloudwatch.assert_no_pending_responses()
 
 
@@ -80,9 +83,9 @@ def test_health_is_read_of_one_variant(stubs: Stubs, shadow: bool, variant: str)
     stubs.cloudwatch.add_response(
         "get_metric_data",
         {"MetricDataResults": [{"Id": key, "Values": found} for key, found in values.items()]},
-        {"MetricDataQueries": requests.health_queries(NAME, variant), "StartTime": ANY, "EndTime": until},
+        {"MetricDataQueries": requests.health_queries(NAME, CONFIG, variant), "StartTime": ANY, "EndTime": until},
     )
-    health = stubs.endpoints.health(NAME, samples.NOW, until, shadow=shadow)
+    health = stubs.endpoints.health(NAME, CONFIG, samples.NOW, until, shadow=shadow)
     assert health == VariantHealth(requests=100, errors_4xx=0, errors_5xx=1, latency_p99_ms=31.5)
     assert health.error_rate == 0.01
 
@@ -99,6 +102,13 @@ def test_the_instance_count_follows_the_requests_between_its_bounds(stubs: Stubs
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 600
     stubs.autoscaling.add_response("put_scaling_policy", {"PolicyARN": "arn:policy"}, policy)
     stubs.endpoints.scale(NAME, scaling)
+    asked = {name: value for name, value in target.items() if name != "ResourceId"} | {
+        "ResourceIds": [target["ResourceId"]]
+    }
+    found = {**target, "MinCapacity": 1, "MaxCapacity": 4, "RoleARN": "arn:role", "CreationTime": samples.NOW}
+    for targets in ([found], []):
+        stubs.autoscaling.add_response("describe_scalable_targets", {"ScalableTargets": targets}, asked)
+        assert stubs.endpoints.scales(NAME) is bool(targets)
     stubs.autoscaling.add_response("deregister_scalable_target", {}, target)
     stubs.autoscaling.add_client_error("deregister_scalable_target", "ObjectNotFoundException")
     stubs.endpoints.unscale(NAME)
@@ -165,7 +175,7 @@ def test_a_shadow_is_a_second_variant_with_the_candidates_model(stubs: Stubs) ->
             "Tags": [],
         },
     )
-    stubs.endpoints.ensure_config("c", "champion", deploy, {}, "candidate")
+    stubs.endpoints.ensure_config(EndpointConfig("c", "champion", deploy, {}, "candidate"))
     stubs.sagemaker.assert_no_pending_responses()
 
 

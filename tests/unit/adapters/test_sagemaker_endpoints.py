@@ -7,11 +7,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.response import StreamingBody
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointFailedError
+from ratchet.domain.ports import EndpointConfig
 from tests.unit import samples
 
 NAME, CONFIG = "ratchet-dev-traffic", "ratchet-dev-traffic-g1"
@@ -92,7 +93,29 @@ def test_a_configuration_is_serverless_or_on_instances(
         {"EndpointConfigArn": f"{ARN}-config/{CONFIG}"},
         {"EndpointConfigName": CONFIG, "ProductionVariants": [{**base, **variant}], "Tags": TAG_LIST},
     )
-    stubs.endpoints.ensure_config(CONFIG, "model", deploy, TAGS)
+    stubs.endpoints.ensure_config(EndpointConfig(CONFIG, "model", deploy, TAGS))
+    stubs.sagemaker.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("deploy", "percent"),
+    [({"mode": "instance", "capture": 20}, 20), ({"mode": "instance", "capture": 0}, None), ({}, None)],
+)
+def test_instances_capture_what_is_asked_of_them(stubs: Stubs, deploy: dict[str, Any], percent: int | None) -> None:
+    asked: dict[str, Any] = {"EndpointConfigName": CONFIG, "ProductionVariants": ANY, "Tags": TAG_LIST}
+    if percent is not None:
+        asked["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": percent,
+            "DestinationS3Uri": "s3://artifacts/captures",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json", "application/jsonlines"]},
+        }
+    stubs.sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": f"{ARN}-config/{CONFIG}"}, asked)
+    section = DeploySection.model_validate(deploy)
+    stubs.endpoints.ensure_config(
+        EndpointConfig(CONFIG, "model", section, TAGS, captures_uri="s3://artifacts/captures")
+    )
     stubs.sagemaker.assert_no_pending_responses()
 
 
@@ -102,7 +125,7 @@ def test_what_exists_already_is_fine(stubs: Stubs) -> None:
         "ValidationException",
         f'Cannot create already existing endpoint configuration "{CONFIG}".',
     )
-    stubs.endpoints.ensure_config(CONFIG, "model", DeploySection(), TAGS)
+    stubs.endpoints.ensure_config(EndpointConfig(CONFIG, "model", DeploySection(), TAGS))
     stubs.sagemaker.add_client_error(
         "create_endpoint", "ValidationException", f'Cannot create already existing endpoint "{ARN}/{NAME}".'
     )
@@ -143,7 +166,7 @@ def test_what_passes_by_itself_is_busy(stubs: Stubs, operation: str, code: str, 
 def test_a_missing_model_is_not_busy(stubs: Stubs) -> None:
     stubs.sagemaker.add_client_error("create_endpoint_config", "ValidationException", "Could not find model")
     with pytest.raises(ClientError, match="Could not find model"):
-        stubs.endpoints.ensure_config(CONFIG, "model", DeploySection(), TAGS)
+        stubs.endpoints.ensure_config(EndpointConfig(CONFIG, "model", DeploySection(), TAGS))
 
 
 def test_a_prediction_is_timed_and_parsed(stubs: Stubs) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.contracts.run import DeploymentResult, Run, Selection
+from ratchet.contracts.run import DeploymentResult, Run, Selection, Watch
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import DependencyBusyError, PredictionMismatchError, StaleRunError
@@ -99,10 +99,11 @@ def test_a_first_endpoint_is_created_under_the_recorded_deployment(world: World)
     run, selection = judged(world)
     world.deploy(run, selection)
     assert world.endpoints.calls == [f"create {ENDPOINT} {CHAMPION}"]
-    model, deploy, tags = world.endpoints.configs[CHAMPION]
-    assert model == selection.model_name
-    assert deploy == samples.definition().deploy
-    assert tags == {"ratchet:pipeline": "traffic", "ratchet:run": "traffic-g1", "ratchet:stage": "test"}
+    config = world.endpoints.configs[CHAMPION]
+    assert config.model_name == selection.model_name
+    assert config.deploy == samples.definition().deploy
+    assert config.tags == {"ratchet:pipeline": "traffic", "ratchet:run": "traffic-g1", "ratchet:stage": "test"}
+    assert config.captures_uri == f"s3://{samples.ARTIFACTS}/captures"
     deployment = world.ledger.deployment("traffic")
     assert deployment is not None
     assert (deployment.wanted_config, deployment.previous_config, deployment.task_token) == (CHAMPION, None, "token-1")
@@ -252,6 +253,15 @@ def test_put_back_returns_only_when_the_champion_serves(endpoints: FakeEndpoints
     assert endpoints.calls == [f"update {ENDPOINT} {CHAMPION}"]
     endpoints.finish(ENDPOINT)
     put_back(endpoints, champion, {})
+
+
+def test_put_back_turns_the_alarms_to_the_champion_again(endpoints: FakeEndpoints) -> None:
+    watch = Watch(errors_5xx=0.01, errors_4xx=0.1, latency_p99_ms=250)
+    champion = samples.champion().model_copy(update={"watch": watch})
+    endpoints.serve(ENDPOINT, CHAMPION)  # SageMaker rolled the change back by itself
+    endpoints.watch(ENDPOINT, CANDIDATE, watch)
+    put_back(endpoints, champion, {})
+    assert endpoints.watched_configs[ENDPOINT] == CHAMPION
 
 
 def test_put_back_makes_a_lost_endpoint_anew(endpoints: FakeEndpoints) -> None:

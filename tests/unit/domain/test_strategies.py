@@ -16,9 +16,12 @@ from ratchet.contracts.run import (
     TaskError,
     VariantHealth,
 )
+from ratchet.domain.audit import Audit
 from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import DependencyBusyError, ShadowInconclusiveError, ShadowWorseError
 from ratchet.domain.ports import EndpointDescription
+from ratchet.domain.settling import remove
+from ratchet.domain.waking import Wake
 from tests.unit import samples
 from tests.unit.world import ENDPOINT, World
 
@@ -108,6 +111,38 @@ def test_bounds_of_the_instance_count_are_set_on_promotion() -> None:
     assert (world.endpoints.scaled[INSTANCE].min, world.endpoints.scaled[INSTANCE].max) == (1, 4)
 
 
+def asleep_and_woken() -> World:
+    """A champion that scales, whose endpoint was deleted for want of requests and made anew by the next one."""
+    world = world_with(mode="instance", autoscaling={"min": 1, "max": 4})
+    world.deployed()
+    champion = world.state.champion
+    assert champion is not None
+    assert world.ledger.put_to_sleep("traffic", champion.model_name, world.clock())
+    remove(world.endpoints, INSTANCE)
+    assert not world.endpoints.scales(INSTANCE)
+    assert not Wake(world.ledger, world.endpoints)("traffic")
+    return world
+
+
+def test_a_woken_endpoint_scales_as_soon_as_it_serves() -> None:
+    world = asleep_and_woken()
+    world.resume_deployment(INSTANCE)
+    assert not world.endpoints.scales(INSTANCE), "there is nothing to scale yet"
+    world.endpoints.finish(INSTANCE)
+    assert world.resume_deployment(INSTANCE) == f"{INSTANCE} scales again"
+    assert world.endpoints.scaled[INSTANCE].max == 4
+    assert world.resume_deployment(INSTANCE) == f"no deployment of {INSTANCE} is under way"
+
+
+def test_a_woken_endpoint_whose_event_is_lost_scales_after_the_next_sweep() -> None:
+    world = asleep_and_woken()
+    world.endpoints.finish(INSTANCE)
+    assert [found.what for found in Audit(world.ask)().findings] == ["serves without the bounds it is to scale in"]
+    assert world.reconcile().scaled == (INSTANCE,)
+    assert world.endpoints.scales(INSTANCE)
+    assert world.reconcile().scaled == ()
+
+
 def test_a_trial_touches_the_live_endpoint_not_at_all() -> None:
     world = world_with(verify="before")
     world.deployed()
@@ -168,8 +203,9 @@ def test_a_shadow_serves_the_champion_and_copies_to_the_candidate() -> None:
     assert (plan.rollout.shadow, plan.rollout.bake_seconds) == (True, 300)
     world.deploy(run, selection, purpose=Purpose.SHADOW)
     config = "ratchet-dev-traffic-g2-Twin"
-    assert world.endpoints.configs[config][0] == "ratchet-dev-traffic-g1"
-    assert world.endpoints.shadows[config] == "ratchet-dev-traffic-g2"
+    assert world.endpoints.configs[config].model_name == "ratchet-dev-traffic-g1"
+    assert world.endpoints.configs[config].shadow == "ratchet-dev-traffic-g2"
+    assert world.endpoints.watched_configs[INSTANCE] == config
     assert world.endpoints.calls[-1] == f"update {INSTANCE} {config}"
     world.endpoints.finish(INSTANCE)
     world.resume_deployment(INSTANCE)
@@ -202,6 +238,7 @@ def compared(candidate: VariantHealth, champion: VariantHealth = WELL) -> Any:
     record = world.ledger.run("traffic", run.run_id)
     assert record is not None
     assert record.comparison == comparison
+    assert world.endpoints.measured == [(INSTANCE, "c")] * 2
     return comparison
 
 

@@ -54,9 +54,24 @@ def _share(percent: int | None) -> dict[str, Any]:
     return {"Type": "CAPACITY_PERCENT", "Value": percent}
 
 
-def dimensions(endpoint: str, name: str = VARIANT) -> list[dict[str, str]]:
-    """Of every metric of an endpoint's variant; old and new instances share them."""
-    return [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": name}]
+def dimensions(endpoint: str, config: str, name: str = VARIANT) -> list[dict[str, str]]:
+    """Of the metrics of a variant under one configuration: while traffic shifts, of the new instances alone.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    found = {"EndpointName": endpoint, "VariantName": name, "EndpointConfigName": config}
+    return [{"Name": key, "Value": value} for key, value in found.items()]
+
+
+def capture(percent: int, destination: str) -> dict[str, Any]:
+    """DataCaptureConfig: a share of the requests and their answers, as text."""
+    return {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": percent,
+        "DestinationS3Uri": destination,
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json", "application/jsonlines"]},
+    }
 
 
 def alarm_names(endpoint: str) -> list[str]:
@@ -64,25 +79,28 @@ def alarm_names(endpoint: str) -> list[str]:
     return [f"{endpoint}-{kind}" for kind in ("5XX", "4XX", "Latency")]
 
 
-def alarms(endpoint: str, watch: Watch) -> list[dict[str, Any]]:
+def alarms(endpoint: str, config: str, watch: Watch) -> list[dict[str, Any]]:
     """PutMetricAlarm for each. Error metrics are 1 or 0 a request, so that their average is a rate."""
+    measured = dimensions(endpoint, config)
     errors, refusals, latency = alarm_names(endpoint)
     return [
-        _alarm(endpoint, errors, "Invocation5XXErrors", watch.errors_5xx, {"Statistic": "Average"}),
-        _alarm(endpoint, refusals, "Invocation4XXErrors", watch.errors_4xx, {"Statistic": "Average"}),
+        _alarm(measured, errors, "Invocation5XXErrors", watch.errors_5xx, {"Statistic": "Average"}),
+        _alarm(measured, refusals, "Invocation4XXErrors", watch.errors_4xx, {"Statistic": "Average"}),
         # ModelLatency is in microseconds.
-        _alarm(endpoint, latency, "ModelLatency", watch.latency_p99_ms * 1000, {"ExtendedStatistic": "p99"}),
+        _alarm(measured, latency, "ModelLatency", watch.latency_p99_ms * 1000, {"ExtendedStatistic": "p99"}),
     ]
 
 
-def _alarm(endpoint: str, name: str, metric: str, threshold: float, statistic: dict[str, str]) -> dict[str, Any]:
+def _alarm(
+    measured: list[dict[str, str]], name: str, metric: str, threshold: float, statistic: dict[str, str]
+) -> dict[str, Any]:
     return {
         "AlarmName": name,
-        "AlarmDescription": f"{metric} of {endpoint}: a change of the endpoint that trips it is rolled back. "
-        "Runbook: docs/runbook.md#endpoint-alarms",
+        "AlarmDescription": f"{metric} of {measured[0]['Value']}: "
+        "a change of the endpoint that trips it is rolled back. Runbook: docs/runbook.md#endpoint-alarms",
         "Namespace": NAMESPACE,
         "MetricName": metric,
-        "Dimensions": dimensions(endpoint),
+        "Dimensions": measured,
         **statistic,
         "Period": 60,
         "EvaluationPeriods": 1,
@@ -93,8 +111,9 @@ def _alarm(endpoint: str, name: str, metric: str, threshold: float, statistic: d
     }
 
 
-def health_queries(endpoint: str, name: str) -> list[dict[str, Any]]:
+def health_queries(endpoint: str, config: str, name: str) -> list[dict[str, Any]]:
     """GetMetricData for a variant's requests, errors and latency, minute by minute."""
+    measured = dimensions(endpoint, config, name)
     wanted = {
         "requests": ("Invocations", "Sum"),
         "errors_4xx": ("Invocation4XXErrors", "Sum"),
@@ -105,7 +124,7 @@ def health_queries(endpoint: str, name: str) -> list[dict[str, Any]]:
         {
             "Id": key,
             "MetricStat": {
-                "Metric": {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions(endpoint, name)},
+                "Metric": {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": measured},
                 "Period": 60,
                 "Stat": statistic,
             },

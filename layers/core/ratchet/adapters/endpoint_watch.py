@@ -31,8 +31,8 @@ class EndpointWatch:
             self._autoscaling_client = boto3.client("application-autoscaling", config=CLIENT_CONFIG)
         return self._autoscaling_client
 
-    def watch(self, name: str, watch: Watch) -> None:
-        for alarm in requests.alarms(name, watch):
+    def watch(self, name: str, config_name: str, watch: Watch) -> None:
+        for alarm in requests.alarms(name, config_name, watch):
             with busy_errors():
                 self._cloudwatch.put_metric_alarm(**alarm)
 
@@ -73,11 +73,21 @@ class EndpointWatch:
                 found.append(f"{alarm}: {reasons[-1]}")
         return found
 
-    def health(self, name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+    def scales(self, name: str) -> bool:
+        target = requests.scalable(name)
+        with busy_errors():
+            answer = self._autoscaling.describe_scalable_targets(
+                ServiceNamespace=target["ServiceNamespace"],
+                ResourceIds=[target["ResourceId"]],
+                ScalableDimension=target["ScalableDimension"],
+            )
+        return bool(answer["ScalableTargets"])
+
+    def health(self, name: str, config_name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
         variant = requests.SHADOW_VARIANT if shadow else requests.VARIANT
         with busy_errors():
             answer = self._cloudwatch.get_metric_data(
-                MetricDataQueries=requests.health_queries(name, variant),
+                MetricDataQueries=requests.health_queries(name, config_name, variant),
                 StartTime=since.replace(second=0, microsecond=0),
                 EndTime=until,
             )

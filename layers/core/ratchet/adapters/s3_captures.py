@@ -18,11 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG
 from ratchet.adapters.clock import utc_now
+from ratchet.domain.identity import CAPTURES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PREFIX = "captures"
 VARIANT = "AllTraffic"
 _EVERY = timedelta(minutes=1)
 _MOST_BYTES = 2_000_000  # of what waits to be written
@@ -63,7 +63,7 @@ class S3Captures:
         waiting, self._waiting, self._bytes, self._written = self._waiting, {}, 0, now
         for endpoint_name, lines in waiting.items():
             name = f"{now:%Y/%m/%d/%H}/{now:%M-%S}-{now.microsecond // 1000:03d}-{uuid4()}.jsonl"
-            key = f"{PREFIX}/{endpoint_name}/{VARIANT}/{name}"
+            key = f"{CAPTURES}/{endpoint_name}/{VARIANT}/{name}"
             try:
                 self._s3.put_object(Bucket=self._bucket, Key=key, Body="".join(f"{line}\n" for line in lines).encode())
             except (ClientError, BotoCoreError) as error:

@@ -11,11 +11,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code, error_message
-from ratchet.adapters.endpoint_requests import SHADOW_VARIANT, change, variant
+from ratchet.adapters.endpoint_requests import SHADOW_VARIANT, capture, change, variant
 from ratchet.adapters.endpoint_watch import EndpointWatch
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointFailedError
-from ratchet.domain.ports import EndpointDescription, Prediction
+from ratchet.domain.ports import EndpointConfig, EndpointDescription, Prediction
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -86,15 +86,16 @@ class SageMakerEndpoints(EndpointWatch):
             full_weight="PendingDeploymentSummary" not in answer and _at_full_weight(answer),
         )
 
-    def ensure_config(
-        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
-    ) -> None:
-        variants: dict[str, Any] = {"ProductionVariants": [variant(model_name, deploy)]}
-        if shadow is not None:
-            variants["ShadowProductionVariants"] = [variant(shadow, deploy, SHADOW_VARIANT)]
+    def ensure_config(self, wanted: EndpointConfig) -> None:
+        deploy = wanted.deploy
+        asked: dict[str, Any] = {"ProductionVariants": [variant(wanted.model_name, deploy)]}
+        if wanted.shadow is not None:
+            asked["ShadowProductionVariants"] = [variant(wanted.shadow, deploy, SHADOW_VARIANT)]
+        if wanted.captures_uri is not None and deploy.mode == "instance" and deploy.capture:
+            asked["DataCaptureConfig"] = capture(deploy.capture, wanted.captures_uri)
         try:
             with _sagemaker_errors():
-                self._sagemaker.create_endpoint_config(EndpointConfigName=name, **variants, Tags=_tags(tags))
+                self._sagemaker.create_endpoint_config(EndpointConfigName=wanted.name, **asked, Tags=_tags(wanted.tags))
         except ClientError as error:
             if not _says(error, "already existing"):
                 raise

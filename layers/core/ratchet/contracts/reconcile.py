@@ -24,5 +24,6 @@ class ReconcileReport(Contract):
     resumed: tuple[str, ...] = ()  # deployments that had ended without their run being told
     superseded: tuple[str, ...] = ()  # runs that wait for approval while newer work has arrived
     removed: tuple[str, ...] = ()  # endpoints that a run left: trials, and those of another mode
+    scaled: tuple[str, ...] = ()  # champions' endpoints that served without the bounds they are to scale in
     restored: tuple[str, ...] = ()  # endpoints put back on their champion
     waiting: tuple[str, ...] = ()  # what was busy and will be looked at again

@@ -73,6 +73,8 @@ class Audit:
     def _endpoint(self, state: PipelineState) -> Iterator[Found]:
         for name in self.ask.leftover_endpoints(state):
             yield "endpoint", name, "is left of a run that is over"
+        if unscaled := self.ask.unscaled_endpoint(state):
+            yield "endpoint", unscaled.endpoint_name, "serves without the bounds it is to scale in"
         if stray := self.ask.stray_endpoint(state):
             now = f"{stray.live.status} on {stray.live.config_name}" if stray.live else "not there"
             what = f"is {now}; the champion is {stray.champion.endpoint_config_name}"

@@ -15,9 +15,9 @@ from ratchet.domain.errors import (
     StaleRunError,
 )
 from ratchet.domain.ledger import Deployment, Ledger, RunRecord, claim_of, note
-from ratchet.domain.ports import Clock, EndpointDescription, Endpoints, ObjectStore, Workflow
+from ratchet.domain.ports import Clock, EndpointConfig, EndpointDescription, Endpoints, ObjectStore, Workflow
 from ratchet.domain.selection import steps_of
-from ratchet.domain.settling import GONE_WRONG, Action, next_action, remove
+from ratchet.domain.settling import GONE_WRONG, Action, next_action, remove, unscaled
 
 # DescribeEndpoint may not know an endpoint for a moment after it was made.
 _VISIBLE_AFTER = timedelta(minutes=5)
@@ -136,6 +136,7 @@ class DeployEndpoint:
     clock: Clock
     resource_prefix: str
     stage: str
+    artifacts_bucket: str
 
     def __call__(self, request: DeployEndpointRequest) -> None:
         run = request.run
@@ -203,9 +204,13 @@ class DeployEndpoint:
             "ratchet:run": deployment.run_id,
             "ratchet:stage": self.stage,
         }
-        self.endpoints.ensure_config(change.config, change.model, change.deploy, tags, change.shadow)
+        captures = identity.captures_uri(self.artifacts_bucket)
+        self.endpoints.ensure_config(
+            EndpointConfig(change.config, change.model, change.deploy, tags, change.shadow, captures)
+        )
         if change.watched and plan.rollout is not None:
-            self.endpoints.watch(name, plan.rollout.watch)  # before the change: its rollback looks at these alarms
+            # Before the change: its rollback looks at these alarms, and they at its instances alone.
+            self.endpoints.watch(name, change.config, plan.rollout.watch)
         if action is Action.CREATE:
             self.endpoints.create(name, change.config, tags)
         else:
@@ -232,7 +237,12 @@ class ResumeDeployment:
         pipeline = identity.pipeline_of_endpoint(self.resource_prefix, endpoint_name)
         deployment = self.ledger.deployment(pipeline) if pipeline else None
         if deployment is None:
-            return f"no deployment of {endpoint_name} is under way"
+            state = self.ledger.pipeline(pipeline) if pipeline else None
+            champion = unscaled(self.endpoints, state) if state else None
+            if champion is None or champion.scaling is None or champion.endpoint_name != endpoint_name:
+                return f"no deployment of {endpoint_name} is under way"
+            self.endpoints.scale(endpoint_name, champion.scaling)
+            return f"{endpoint_name} scales again"
         end = ending(deployment, self.endpoints.describe(deployment.endpoint_name), self.clock())
         if end is None:
             return f"{deployment.endpoint_name} is still on its way to {deployment.wanted_config}"

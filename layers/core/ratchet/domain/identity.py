@@ -13,6 +13,8 @@ VALIDATOR_VERSION = "2"
 # No pipeline's name holds a capital letter, so none can end like these.
 _INSTANCE, TRIAL, _SHADOW = "-Instance", "-Trial", "-Twin"
 
+CAPTURES = "captures"  # as SageMaker's data capture lays them out: endpoint/variant/yyyy/mm/dd/hh/
+
 # SageMaker allows 63 characters, and the state machine appends "-<retry>".
 _JOB_NAME_LENGTH = 60
 
@@ -156,6 +158,11 @@ def pipeline_of_endpoint(prefix: str, endpoint: str) -> str | None:
     if not endpoint.startswith(f"{prefix}-"):
         return None
     return endpoint.removeprefix(f"{prefix}-").removesuffix(_INSTANCE).removesuffix(TRIAL)
+
+
+def captures_uri(bucket: str) -> str:
+    """Below which requests and answers are kept, by endpoint, variant and hour; in the artifacts bucket."""
+    return f"s3://{bucket}/{CAPTURES}"
 
 
 def report_uri(bucket: str, pipeline: str, run: str) -> str:

@@ -159,15 +159,25 @@ class Prediction:
     milliseconds: float
 
 
+@dataclass(frozen=True)
+class EndpointConfig:
+    """A configuration to make."""
+
+    name: str
+    model_name: str
+    deploy: DeploySection
+    tags: dict[str, str]
+    shadow: str | None = None  # model that gets copies of the requests
+    captures_uri: str | None = None  # where SageMaker keeps requests and answers of instances
+
+
 class Endpoints(Protocol):
     """SageMaker's models in service. What is in progress or throttled raises DependencyBusyError."""
 
     def describe(self, name: str) -> EndpointDescription | None: ...
 
-    def ensure_config(
-        self, name: str, model_name: str, deploy: DeploySection, tags: dict[str, str], shadow: str | None = None
-    ) -> None:
-        """Makes a configuration unless it stands; `shadow` is a model that gets copies of the requests."""
+    def ensure_config(self, wanted: EndpointConfig) -> None:
+        """Makes a configuration unless it stands."""
         ...
 
     def create(self, name: str, config_name: str, tags: dict[str, str]) -> None: ...
@@ -178,8 +188,8 @@ class Endpoints(Protocol):
 
     def delete(self, name: str) -> None: ...
 
-    def watch(self, name: str, watch: Watch) -> None:
-        """Makes the endpoint's alarms, or corrects them."""
+    def watch(self, name: str, config_name: str, watch: Watch) -> None:
+        """Makes the endpoint's alarms, or corrects them: they look at what serves under this configuration."""
         ...
 
     def unwatch(self, name: str) -> None:
@@ -194,12 +204,16 @@ class Endpoints(Protocol):
         """Leaves the instance count alone; it is fine when it never followed anything."""
         ...
 
+    def scales(self, name: str) -> bool:
+        """Whether the instance count follows anything."""
+        ...
+
     def tripped(self, name: str, since: datetime) -> list[str]:
         """The endpoint's alarms that went off since then, each with its reason."""
         ...
 
-    def health(self, name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
-        """The metrics of the serving variant, or of the shadow, over whole minutes."""
+    def health(self, name: str, config_name: str, since: datetime, until: datetime, *, shadow: bool) -> VariantHealth:
+        """The metrics of the serving variant, or of the shadow, under one configuration, over whole minutes."""
         ...
 
     def predict(self, name: str, record: dict[str, Any]) -> Prediction: ...

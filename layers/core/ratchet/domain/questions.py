@@ -17,7 +17,7 @@ from ratchet.domain.ports import (
     ObjectVersion,
     Workflow,
 )
-from ratchet.domain.settling import Action, next_action
+from ratchet.domain.settling import Action, next_action, unscaled
 
 PERIOD = timedelta(minutes=5)  # of reconcile's schedule; younger things may still be on their way
 
@@ -140,3 +140,7 @@ class Questions:
         if next_action(live, state.champion.endpoint_config_name) is Action.NONE:
             return None
         return StrayEndpoint(state.champion, live)
+
+    def unscaled_endpoint(self, state: PipelineState) -> Champion | None:
+        """Which champion ought to scale, and serves without bounds? The event of its endpoint's start may be lost."""
+        return unscaled(self.endpoints, state)

@@ -111,6 +111,10 @@ class Reconcile:
         for name in self.ask.leftover_endpoints(state):
             remove(self.ask.endpoints, name)
             yield "removed", name
+        unscaled = self.ask.unscaled_endpoint(state)
+        if unscaled is not None and unscaled.scaling is not None:
+            self.ask.endpoints.scale(unscaled.endpoint_name, unscaled.scaling)
+            yield "scaled", unscaled.endpoint_name
         stray = self.ask.stray_endpoint(state)
         if stray is None:
             return

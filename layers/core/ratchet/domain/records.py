@@ -1,6 +1,7 @@
 """JSON records under a data contract: the rules an upload's rows are held to, for requests that cannot wait for SQL."""
 
 import difflib
+import json
 import math
 import operator
 import re
@@ -18,6 +19,7 @@ MAX_PROBLEMS = 20
 _SHOWN = 40  # characters of a value
 _LISTED = 12
 _WHOLE = range(-(2**63), 2**63)  # what an upload's integer column holds
+_YEARS = range(1000, 3000)
 _WRITTEN_TIME = re.compile(f"{TIME}|{ZONED_TIME}", re.ASCII)
 
 # Whether a whole value matches a pattern in RE2's syntax.
@@ -82,7 +84,8 @@ def _check(place: int, record: Any, data: DataSection, matches: Matches) -> tupl
     ]
     for name, rule in columns.items():
         try:
-            values[name] = _value(rule, record.get(name), matches)
+            given = record.get(name)
+            values[name] = None if _stands_for_nothing(given, data) else _value(rule, given, matches)
         except _BreaksRule as broken:
             problems.append(RecordProblem(record=place, field=name, problem=str(broken)))
             continue
@@ -111,10 +114,16 @@ def _unknown(name: str, columns: dict[str, ColumnRule]) -> str:
     return "is no column of the contract; " + (f"did you mean {alike[0]}?" if alike else f"its columns are {known}")
 
 
+def _stands_for_nothing(value: Any, data: DataSection) -> bool:
+    """Whether it is no value, as in an upload: nothing, an empty text, or what the contract names, numbers as JSON
+    writes them."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = json.dumps(value)
+    return value is None or value == "" or value in data.nulls
+
+
 def _value(rule: ColumnRule, value: Any, matches: Matches) -> Any:
-    """The value as the model takes it, None when there is none; an empty text is none, as in an upload."""
-    if value is None or value == "":
-        return None
+    """The value as the model takes it."""
     typed: Any = _timestamp(value, rule) if rule.type == "timestamp" else _READERS[rule.type](value)
     if rule.min is not None and typed < rule.min:
         raise _BreaksRule(f"{_show(value)} is below {rule.min:g}")
@@ -129,10 +138,6 @@ def _value(rule: ColumnRule, value: Any, matches: Matches) -> Any:
         raise _BreaksRule(f"{_show(value)} is longer than {rule.max_length} characters")
     if rule.pattern is not None and not matches(rule.pattern, typed):
         raise _BreaksRule(f"{_show(value)} does not match {rule.pattern}")
-    if rule.min_length is not None and len(typed) < rule.min_length:
-        raise _BreaksRule(f"{_show(value)} is shorter than {rule.min_length} characters")
-    if rule.max_length is not None and len(typed) > rule.max_length:
-        raise _BreaksRule(f"{_show(value)} is longer than {rule.max_length} characters")
     return typed
 
 
@@ -179,12 +184,20 @@ def _timestamp(value: Any, rule: ColumnRule) -> str:
             raise _BreaksRule(f"{_show(value)} is not a date and time as {rule.format}") from error
         raise _not(value, "timestamp") from error
     if moment.tzinfo is None and rule.zone not in (None, "UTC"):
-        moment = moment.replace(tzinfo=ZoneInfo(rule.zone))
+        moment = _in_zone(moment, ZoneInfo(rule.zone))
     return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None).isoformat()
 
 
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The later moment that it may mean, as in files: where clocks go back an hour comes twice."""
+    return max(moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
 def _as_written(text: str, form: str) -> datetime:
-    return datetime.strptime(text, form.replace("%-", "%"))  # noqa: DTZ007  (the contract's zone is set later)
+    moment = datetime.strptime(text, form.replace("%-", "%"))  # noqa: DTZ007  (the contract's zone is set later)
+    if moment.year not in _YEARS or any(sign.isdigit() and not sign.isascii() for sign in text):
+        raise ValueError(text)
+    return moment
 
 
 def _iso(text: str) -> datetime:

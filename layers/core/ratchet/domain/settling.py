@@ -5,6 +5,7 @@ from enum import StrEnum
 from ratchet.contracts.run import Champion
 from ratchet.domain import identity
 from ratchet.domain.errors import DependencyBusyError
+from ratchet.domain.ledger import PipelineState
 from ratchet.domain.ports import EndpointDescription, Endpoints
 
 # SageMaker leaves none of these by itself. One that failed to roll back still serves, on a mix of two configurations.
@@ -55,14 +56,24 @@ def put_back(endpoints: Endpoints, champion: Champion, tags: dict[str, str]) -> 
     action = next_action(endpoints.describe(name), champion.endpoint_config_name)
     if action is Action.CREATE:
         endpoints.create(name, champion.endpoint_config_name, tags)
-        if champion.watch is not None:
-            endpoints.watch(name, champion.watch)
     elif action is Action.UPDATE:
         endpoints.update(name, champion.endpoint_config_name)
     elif action is Action.DELETE:
         endpoints.delete(name)
+    if champion.watch is not None and action not in (Action.DELETE, Action.WAIT):
+        endpoints.watch(name, champion.endpoint_config_name, champion.watch)  # and no more at what was to replace it
     if action is not Action.NONE:
         raise DependencyBusyError(f"endpoint {name} is on its way back to {champion.endpoint_config_name}")
+
+
+def unscaled(endpoints: Endpoints, state: PipelineState) -> Champion | None:
+    """The champion, when it serves without the bounds it is to scale in: an endpoint made anew begins so."""
+    champion = state.champion
+    if champion is None or champion.scaling is None or state.owner is not None or state.asleep_since is not None:
+        return None
+    name = champion.endpoint_name
+    serves = next_action(endpoints.describe(name), champion.endpoint_config_name) is Action.NONE
+    return champion if serves and not endpoints.scales(name) else None
 
 
 def remove(endpoints: Endpoints, name: str) -> None:

@@ -23,9 +23,9 @@ class CompareShadow:
         if shadow.started_at is None or rollout is None:
             raise StepOutputMissingError("shadow.started_at and plan.rollout: a shadow has both")
         since, now = shadow.started_at, self.clock()
-        name = shadow.endpoint_name
-        champion = self.endpoints.health(name, since, now, shadow=False)
-        candidate = self.endpoints.health(name, since, now, shadow=True)
+        both = shadow.endpoint_name, shadow.endpoint_config_name
+        champion = self.endpoints.health(*both, since, now, shadow=False)
+        candidate = self.endpoints.health(*both, since, now, shadow=True)
         found = worse(champion, candidate, rollout.watch)
         comparison = ShadowComparison(
             champion=champion,
