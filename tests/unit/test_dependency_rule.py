@@ -37,7 +37,7 @@ FUNCTIONS_MAY = (
 OURS = ("ratchet", "cli", "local", "functions", "jobs", "tests", "benchmarks")
 PACKAGES = {
     "ratchet.contracts": {"pydantic"},
-    "ratchet.domain": {"pydantic", "numpy"},  # numpy in the gate only: see below
+    "ratchet.domain": {"pydantic", "pydantic_core", "numpy"},  # numpy in the gate only: see below
 }
 HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 
