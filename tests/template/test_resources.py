@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ratchet.domain.identity import CAPTURES
 from tests.statemachine.definitions import MACHINES, function_of, load, pascal, tasks
 from tests.template.reading import Resource, deployed, functions, reference, resources, template
 
@@ -141,6 +142,16 @@ def test_a_bucket_is_versioned_encrypted_and_closed(bucket: str) -> None:
     assert len(properties["PublicAccessBlockConfiguration"]) == 4
     assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_nothing_expires_but_what_models_were_asked() -> None:
+    rules = {
+        (bucket, rule["Prefix"])
+        for bucket, properties in resources("AWS::S3::Bucket").items()
+        for rule in properties["LifecycleConfiguration"]["Rules"]
+        if "ExpirationInDays" in rule or "NoncurrentVersionExpiration" in rule
+    }
+    assert rules == {("ArtifactsBucket", f"{CAPTURES}/")}
 
 
 @pytest.mark.parametrize("queue", sorted(resources("AWS::SQS::Queue")))
