@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready .envs/checkov/.ready
 
-.PHONY: demo test test-slow setup local-up local-down format lint types screenshots clean
+.PHONY: demo test test-slow test-faults setup local-up local-down format lint types screenshots clean
 
 setup: .venv/.ready $(ENVS)
 
@@ -20,6 +20,9 @@ test: setup lint types
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+test-faults: setup
+	$(BIN)/pytest tests/faults -m ""
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -9,6 +9,9 @@ from hypothesis import settings
 settings.register_profile("ratchet", deadline=None)
 settings.load_profile("ratchet")
 
+# Loaded for all, for a session has one embedded cloud; it starts with the first test that asks for it.
+pytest_plugins = ("tests.e2e.fixtures",)
+
 _TESTS = Path(__file__).parent
 _ONE_CLOUD = (_TESTS / "e2e", _TESTS / "faults")
 

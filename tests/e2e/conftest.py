@@ -1,30 +1,22 @@
-"""One embedded cloud with the real template, deployed by real `sam build` and `sam deploy`, for all tests here."""
+"""What end-to-end tests drive and read; their fixtures are in `tests.e2e.fixtures`, for `tests/faults` too."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from cli import samples
 from cli.apply import Applied, Code, apply_definition
 from cli.definition import read_definition
-from cli.deploy import build, deploy_to
-from cli.listen import Listener
-from cli.main import app
-from cli.stack import LOCAL_STACK, Stack
+from cli.stack import Stack
 from cli.upload import await_verdict, put
 from cli.watch import await_idle
 from local.cloud import recording
-from local.cloud.process import Cloud, CloudSettings, free_port
 from local.cloud.settings import REPOSITORY
-from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import RunRecord, Verdict
-from tests.permissions.recorded import Session
 
 RUN_TIMEOUT = 120
 VERDICT_TIMEOUT = 60
@@ -41,58 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == JUDGES_ALL)  # stable: else the order stays
 
 
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A running embedded cloud with an empty state folder."""
-    cloud = Cloud(CloudSettings(port=free_port(), state=tmp_path_factory.mktemp("cloud")))
-    recording.start(cloud.settings)
-    with ThreadPoolExecutor() as pool:
-        building = pool.submit(build)
-        cloud.up()
-        building.result()
-    yield cloud
-    cloud.down(timeout=120)
-
-
-@pytest.fixture(scope="session")
-def ends() -> list[tuple[str, int]]:
-    """Each test that is over, and how many calls of roles were known then."""
-    return []
-
-
-@pytest.fixture(scope="session")
-def stack(cloud: Cloud, ends: list[tuple[str, int]], pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """The deployed stack; what its roles did is written down at the end if that was asked for."""
-    deploy_to(cloud, LOCAL_STACK)
-    stack = Stack.of_cloud(cloud)
-    yield stack
-    if (file := pytestconfig.getoption("recording")) is not None:
-        Session.of(stack, recording.read(cloud.settings), ends).append_to(file)
-
-
 @pytest.fixture(autouse=True)
-def _counted(request: pytest.FixtureRequest, ends: list[tuple[str, int]]) -> Iterator[None]:
+def counted(request: pytest.FixtureRequest, ends: list[tuple[str, int]]) -> Iterator[None]:
     """Tells during which test a call was made first."""
     cloud = request.getfixturevalue("cloud") if "cloud" in request.fixturenames else None
     yield
     if cloud is not None:
         ends.append((request.path.name, len(recording.read(cloud.settings))))
-
-
-@pytest.fixture(scope="session")
-def people(stack: Stack) -> Iterator[Listener]:
-    """What the stack's subscribers are told."""
-    with Listener(stack) as listener:
-        yield listener
-
-
-@pytest.fixture
-def ratchet(stack: Stack, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command itself, at the embedded cloud of the tests."""
-    monkeypatch.setenv("RATCHET_CLOUD", str(cloud.settings.state))
-    monkeypatch.delenv("RATCHET_TARGET", raising=False)
-    monkeypatch.delenv("RATCHET_STACK", raising=False)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @dataclass(frozen=True)
@@ -139,23 +86,6 @@ class Pipeline:
         """The run whose model serves."""
         champion = self.stack.pipeline(self.name).champion
         return champion.run_id if champion else None
-
-
-@pytest.fixture(scope="session")
-def new_pipeline(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pipeline]:
-    """Makes pipelines by name, each with a folder for its files."""
-    return lambda name: Pipeline(name, stack, tmp_path_factory.mktemp(name))
-
-
-@pytest.fixture(scope="session")
-def served(new_pipeline: Callable[[str], Pipeline], people: Listener) -> Pipeline:
-    """A pipeline with a champion in service, made from four months of traffic."""
-    pipeline = new_pipeline("served")
-    pipeline.apply()
-    assert {verdict.outcome for verdict in pipeline.upload_months(*MONTHS)} == {"ACCEPTED"}
-    run = pipeline.last()
-    assert run.outcome is RunOutcome.DEPLOYED, run.finding
-    return pipeline
 
 
 MONTHS = ("2016-10", "2016-11", "2016-12", "2017-01")

@@ -166,11 +166,11 @@ def reconcile(stack: Stack) -> Any:
     return invoke(stack, stack.outputs.reconcile_function_name, {})
 
 
-def later(stack: Stack) -> Reconcile:
-    """The sweep as it will be in six minutes: a younger upload's event may still come."""
+def later(stack: Stack, minutes: float = 6) -> Reconcile:
+    """The sweep as it will be some minutes later: a younger upload's event may still come."""
 
-    def in_six_minutes() -> datetime:
-        return datetime.now(UTC) + timedelta(minutes=6)
+    def then() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=minutes)
 
     outputs, session = stack.outputs, stack.session
     names = outputs.data_bucket_name, outputs.resource_prefix
@@ -178,15 +178,15 @@ def later(stack: Stack) -> Reconcile:
     workflow = StepFunctions(
         outputs.retrain_state_machine_arn, outputs.ingest_state_machine_arn, session.client("stepfunctions")
     )
-    starting = StartRun(stack.ledger, workflow, in_six_minutes)
+    starting = StartRun(stack.ledger, workflow, then)
     clients = session.client("sagemaker"), session.client("glue")
     jobs = RunJobs(outputs.resource_prefix, preprocess_job(stack), *clients)
     return Reconcile(
-        ask=Questions(stack.ledger, S3Store(stack.s3), workflow, endpoints, in_six_minutes, *names),
+        ask=Questions(stack.ledger, S3Store(stack.s3), workflow, endpoints, then, *names),
         publisher=EventBus(outputs.event_bus_name, session.client("events")),
         start_run=starting,
-        close_run=CloseRun(stack.ledger, endpoints, starting, in_six_minutes, outputs.resource_prefix, jobs),
-        resume_deployment=ResumeDeployment(stack.ledger, endpoints, workflow, in_six_minutes, outputs.resource_prefix),
+        close_run=CloseRun(stack.ledger, endpoints, starting, then, outputs.resource_prefix, jobs),
+        resume_deployment=ResumeDeployment(stack.ledger, endpoints, workflow, then, outputs.resource_prefix),
     )
 
 

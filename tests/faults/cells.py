@@ -1,0 +1,136 @@
+"""The matrix: every Task of the workflows, and every way in which its call can fail."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from local.cloud.faults import Fault, Kind
+from tests.faults.calls import INVOKE, TASKS, Road
+
+ALWAYS = 99
+
+
+class Column(StrEnum):
+    """What happens to the call: once, but for an outage, which outlasts every retry of the execution."""
+
+    THROTTLE = "throttle"
+    ERROR = "error"
+    OUTAGE = "outage"
+    TIMEOUT = "timeout"
+    SLOW = "slow"
+    DENIED = "denied"
+    LOST = "lost"
+    DUPLICATE = "duplicate"
+    KILLED = "killed"
+    DISK_FULL = "disk-full"
+
+
+_PROCESSES = (INVOKE, "glue:StartJobRun", "sagemaker:CreateTrainingJob", "sagemaker:CreateTransformJob")
+_IN_PROCESS = (Column.KILLED, Column.DISK_FULL)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One state, one way to fail."""
+
+    machine: str
+    state: str
+    column: Column
+
+    @property
+    def road(self) -> Road:
+        """How a pipeline comes there."""
+        return TASKS[self.machine][self.state].road
+
+    @property
+    def name(self) -> str:
+        """Of its fault."""
+        return f"{self.machine}/{self.state}/{self.column}"
+
+    def faults(self, pipeline: str, run_id: str) -> tuple[Fault, ...]:
+        """What happens to the next execution of the pipeline, or to its run of that id: this, and the way there."""
+        return (*self._way(pipeline, run_id), self._fault(pipeline, run_id))
+
+    def _fault(self, pipeline: str, run_id: str) -> Fault:
+        call = TASKS[self.machine][self.state].call
+        aim = (run_id if self.machine == "retrain" else pipeline,)
+        if self.column in _IN_PROCESS:
+            return Fault(name=self.name, kind=Kind(self.column), call=call, contains=self._process(pipeline, run_id))
+        return Fault(
+            name=self.name,
+            kind=Kind.ERROR if self.column is Column.OUTAGE else Kind(self.column),
+            call=call,
+            state=self.state,
+            contains=aim,
+            times=ALWAYS if self.column is Column.OUTAGE else 1,
+            seconds=0.5 if self.column in (Column.SLOW, Column.TIMEOUT) else 0,
+        )
+
+    def _process(self, pipeline: str, run_id: str) -> tuple[str, ...]:
+        """What the process of the state is told, and no other."""
+        call = TASKS[self.machine][self.state].call
+        if self.machine == "validate_large":
+            return ("--event",)  # its argument, which is encoded; one pipeline alone has large uploads
+        if call != INVOKE:
+            return (f"/{pipeline}/",) if call == "glue:StartJobRun" else (f"-{run_id}-",)
+        if self.machine == "ingest":
+            return (self._function, pipeline)
+        outcome = {"Close Refused Run": "REFUSED", "Promote Champion": "DEPLOYED", "Close Failed Run": "FAILED"}
+        purpose = {"Deploy Trial Endpoint": "trial", "Shadow Champion": "shadow"}
+        told = outcome.get(self.state) or purpose.get(self.state)
+        return (self._function, run_id, *([f'"{told}"'] if told else []))
+
+    @property
+    def _function(self) -> str:
+        """Part of its function's name, as SAM makes it of the logical id."""
+        shared = {
+            "Close Refused Run": "CloseRun",
+            "Promote Champion": "CloseRun",
+            "Close Failed Run": "CloseRun",
+            "Deploy Trial Endpoint": "DeployEndpoint",
+            "Shadow Champion": "DeployEndpoint",
+            "Verify Trial Endpoint": "VerifyEndpoint",
+            "Wait For Approval": "RequestApproval",
+        }
+        return f"{shared.get(self.state, self.state.replace(' ', ''))}Function"
+
+    def _way(self, pipeline: str, run_id: str) -> tuple[Fault, ...]:
+        def first(kind: Kind, call: str, state: str, *contains: str) -> tuple[Fault, ...]:
+            return (Fault(name=f"way to {self.name}", kind=kind, call=call, state=state, contains=contains),)
+
+        if self.road is Road.FAILED:
+            return first(Kind.DENIED, INVOKE, "Check Idempotency", run_id)
+        if self.road is Road.KEPT:
+            return first(Kind.DENIED, INVOKE, "Validate Data", pipeline)
+        if self.road is Road.LARGE_KEPT:
+            return first(Kind.DENIED, "states:StartExecution", "Ingest Again", pipeline)
+        if self.road is Road.FOUND:
+            return first(Kind.DUPLICATE, "sagemaker:CreateModel", "Create Model", run_id)
+        return ()
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.state}, {self.column}"
+
+
+def columns(call: str) -> list[Column]:
+    """The ways in which a call can fail."""
+    return [column for column in Column if call in _PROCESSES or column not in _IN_PROCESS]
+
+
+CELLS = [
+    Cell(machine, state, column)
+    for machine, states in TASKS.items()
+    for state, does in states.items()
+    for column in columns(does.call)
+]
+COMMON = (
+    Cell("ingest", "Validate Data", Column.KILLED),
+    Cell("ingest", "Announce Acceptance", Column.ERROR),
+    Cell("ingest", "Start Run", Column.OUTAGE),
+    Cell("retrain", "Check Idempotency", Column.THROTTLE),
+    Cell("retrain", "Preprocess Data", Column.DISK_FULL),
+    Cell("retrain", "Select Candidate", Column.DENIED),
+    Cell("retrain", "Evaluate Model", Column.TIMEOUT),
+    Cell("retrain", "Deploy Endpoint", Column.DUPLICATE),
+    Cell("retrain", "Verify Endpoint", Column.SLOW),
+    Cell("retrain", "Promote Champion", Column.LOST),
+)

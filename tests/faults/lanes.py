@@ -1,0 +1,259 @@
+"""A pipeline that one cell of the matrix after the other goes through, and what must hold after each."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli.listen import Listener
+from cli.predict import ask
+from cli.stack import Stack
+from local.cloud.faults import injected, strikes
+from local.cloud.process import Cloud
+from ratchet.contracts.run import ApprovalOrder, Decision, RunOutcome
+from ratchet.domain.approving import answer_of
+from ratchet.domain.audit import Audit
+from ratchet.domain.ledger import RunRecord, Verdict
+from ratchet.domain.questions import Questions
+from tests.e2e.once import Tiny, later, points, reconcile, until
+from tests.faults.calls import Road
+from tests.faults.cells import Cell
+
+ROWS, MANY_ROWS = 200, 2000
+LARGE_BYTES = 10_000  # between the sizes of these two
+STEP = 300  # by which each upload's values differ from the last one's: an older model is far off
+PATIENCE = 280.0
+_SWEEP_SECONDS = 5.0  # the schedule's five minutes at the cloud's speed
+_IDLE_SECONDS = 4.0
+_SETTINGS: dict[Road, tuple[str, ...]] = {
+    Road.REFUSED: ("gate.threshold=1",),
+    Road.TRIED: ("deploy.verify=before",),
+    Road.APPROVED: ("deploy.approval=required",),
+    Road.SHADOWED: ("deploy.mode=instance", "deploy.strategy=shadow", "deploy.bake=6s"),
+}
+# Roads that the same pipeline can go.
+_SHARED = (Road.DEPLOYED, Road.FAILED, Road.KEPT, Road.FOUND, Road.REJECTED)
+
+
+def lane_of(road: Road) -> Road:
+    """The road of the lane that serves it."""
+    if road in (Road.LARGE, Road.LARGE_KEPT):
+        return Road.LARGE
+    return Road.DEPLOYED if road in _SHARED else road
+
+
+@dataclass
+class Lane:
+    """A pipeline with a champion in service, driven by one thread."""
+
+    road: Road
+    tiny: Tiny
+    cloud: Cloud
+    people: Listener
+    uploads: int = 0
+    _idle_since: float | None = field(default=None, init=False)
+
+    @classmethod
+    def prepared(cls, road: Road, name: str, cloud: Cloud, people: Listener, folder: Path) -> "Lane":
+        """With its first champion."""
+        # A session makes clients for one thread only, so each lane has its own.
+        lane = cls(road, Tiny(name, Stack.of_cloud(cloud), folder), cloud, people)
+        common = ("retrain.retry_after=[1s, 1s]",)
+        lane.tiny.apply(*common, *(() if road is Road.REFUSED else _SETTINGS.get(road, ())))
+        lane._put()
+        lane._until_done(lane.tiny.stack.ledger.runs(name), None)
+        assert lane.champion is not None
+        if road is Road.REFUSED:
+            before = lane.tiny.stack.ledger.runs(name)
+            lane.tiny.apply(*common, *_SETTINGS[road])
+            lane._until_done(before, None)
+        return lane
+
+    def drive(self, cell: Cell) -> str:
+        """One cell: how the system got over it; AssertionError when something that must hold does not."""
+        ledger, name = self.tiny.stack.ledger, self.tiny.name
+        before, champion = ledger.runs(name), self.champion
+        run_id = f"{name}-g{before[-1].fence + 1}"
+        with ExitStack() as stack:
+            stack.enter_context(injected(self.cloud.settings, *cell.faults(name, run_id)))
+            if self.road is Road.SHADOWED:
+                stack.enter_context(asked(self.tiny.name, self.cloud))
+            file = self._put(rejected=cell.road is Road.REJECTED)
+            swept = self._until_done(before, file, rejected=cell.road is Road.REJECTED)
+            struck = strikes(self.cloud.settings, cell.name)
+        assert struck, "the fault never happened"
+        runs = ledger.runs(name)[len(before) :]
+        if cell.road is Road.REJECTED:
+            assert runs == []
+            self._told(file)
+        self._ended(runs, cell.road)
+        self._serves(champion, runs)
+        audit = Audit(self._questions)(name)
+        assert audit.findings == (), audit.findings
+        failed = [run for run in runs if run.outcome is RunOutcome.FAILED]
+        expected = 1 if cell.road is Road.FAILED else 0
+        return "swept" if swept else "next run" if len(failed) > expected else "same run"
+
+    @property
+    def champion(self) -> str | None:
+        """The run whose model serves."""
+        champion = self.tiny.stack.pipeline(self.tiny.name).champion
+        return champion.run_id if champion else None
+
+    @property
+    def _questions(self) -> Questions:
+        stack = self.tiny.stack
+        names = stack.outputs.data_bucket_name, stack.outputs.resource_prefix
+        return Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, lambda: datetime.now(UTC), *names)
+
+    def _put(self, *, rejected: bool = False) -> str:
+        """Uploads rows that correct all earlier ones; the file's name."""
+        self.uploads += 1
+        rows = points(0, MANY_ROWS if self.road is Road.LARGE else ROWS).decode().splitlines()
+        offset = STEP * self.uploads
+        fields = [row.split(",") for row in rows[1:]]
+        lines = [rows[0], *(f"{i},{x},{float(y) + offset:.4f}" for i, x, y in fields), ""]
+        name = f"{self.tiny.name}-{self.uploads}.csv"
+        content = "id,x\n1,2\n" if rejected else "\n".join(lines)
+        if rejected:
+            self.uploads -= 1  # of values
+            name = f"{self.tiny.name}-broken-{time.time_ns()}.csv"
+        self.tiny.put([(name, content.encode())])
+        return name
+
+    def _until_done(self, before: list[RunRecord], file: str | None, *, rejected: bool = False) -> bool:
+        """Whether it took a sweep; returns once the upload is judged and nothing is under way or due."""
+        deadline, swept, self._idle_since = time.monotonic() + PATIENCE, False, None
+        while not self._done(before, file, rejected=rejected):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not done after {PATIENCE:.0f} s: {self._story(before)}")
+            if self.road is Road.APPROVED:
+                self._approve()
+            if self._idles():
+                later(self.tiny.stack, 21 if self.road is Road.LARGE else 6)(self.tiny.name)
+                swept, self._idle_since = True, None
+            time.sleep(0.2)
+        return swept
+
+    def _done(self, before: list[RunRecord], file: str | None, *, rejected: bool) -> bool:
+        ledger, name = self.tiny.stack.ledger, self.tiny.name
+        if file is not None and self._verdict(file) is None:
+            return False
+        state = ledger.pipeline(name)
+        if state is None or state.owner is not None or state.behind or state.retry is not None:
+            return False
+        return rejected or len(ledger.runs(name)) > len(before)
+
+    def _verdict(self, file: str) -> Verdict | None:
+        ledger, key = self.tiny.stack.ledger, f"incoming/{self.tiny.name}/{file}"
+        upload = next((upload for (known, _), upload in ledger.objects(self.tiny.name).items() if known == key), None)
+        return next((v for v in ledger.verdicts(self.tiny.name) if v.upload_id == upload), None) if upload else None
+
+    def _idles(self) -> bool:
+        """Whether nobody has run the pipeline for some seconds: what is left, a later sweep must find."""
+        state = self.tiny.stack.ledger.pipeline(self.tiny.name)
+        if state is None or state.owner is not None:
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or time.monotonic()
+        return time.monotonic() - self._idle_since > _IDLE_SECONDS
+
+    def _approve(self) -> None:
+        """What a person does who waits for it."""
+        stack = self.tiny.stack
+        state = stack.ledger.pipeline(self.tiny.name)
+        if state is None or state.owner is None:
+            return
+        run_id = f"{self.tiny.name}-g{state.fence}"
+        approval = stack.ledger.approval(self.tiny.name, run_id)
+        if approval is not None and answer_of(approval) is None:
+            order = ApprovalOrder(decision=Decision.APPROVED, reason="it is better")
+            stack.api.post("runs", run_id, "approval", body=order.model_dump(mode="json"))
+
+    def _ended(self, runs: list[RunRecord], road: Road) -> None:
+        """Each run ended visibly, people know of it, and the last one did what the road says."""
+        for run in runs:
+            assert run.outcome is not None, f"{run.run_id} was never closed"
+            if run.outcome is RunOutcome.FAILED:
+                assert run.finding is not None
+                assert run.error is not None
+            if run.outcome is not RunOutcome.NOTHING_TO_DO:
+                self._told(run.run_id)
+        if road is not Road.REJECTED:
+            wanted = RunOutcome.REFUSED if road is Road.REFUSED else RunOutcome.DEPLOYED
+            decided = [run.outcome for run in runs if run.outcome is not RunOutcome.NOTHING_TO_DO]
+            assert decided[-1:] == [wanted], self._story([])
+
+    def _told(self, what: str) -> None:
+        told = self.people.hear(what, timeout=20) or self.people.hear("ALARM", "WorkflowsFailedAlarm", timeout=20)
+        assert told, f"nobody was told of {what}"
+
+    def _serves(self, champion: str | None, runs: list[RunRecord]) -> None:
+        """The champion is the last one deployed, was judged better and verified, and answers."""
+        deployed = [run for run in runs if run.outcome is RunOutcome.DEPLOYED]
+        for run in deployed:
+            assert run.evaluation is not None
+            assert run.evaluation.outcome == "PROMOTE"
+            assert run.verification is not None
+            assert run.verification.rows > 0
+        assert self.champion == (deployed[-1].run_id if deployed else champion)
+        state = self.tiny.stack.pipeline(self.tiny.name)
+        assert state.champion is not None
+        config = state.champion.endpoint_config_name
+        until(lambda: self.tiny.serving_config == config or None, 30)
+        answer = ask(self.tiny.stack, self.tiny.name, {"x": ROWS / 2})
+        if deployed:
+            assert abs(answer["prediction"] - (ROWS + STEP * self.uploads)) < STEP / 2, "an older model answers"
+
+    def _story(self, before: list[RunRecord]) -> str:
+        state = self.tiny.stack.ledger.pipeline(self.tiny.name)
+        runs = self.tiny.stack.ledger.runs(self.tiny.name)[len(before) :]
+        told = "; ".join(
+            f"{run.run_id} ({run.reason}): {run.outcome} {run.error or ''} after {self.tiny.times(run)}" for run in runs
+        )
+        return f"owner {state.owner if state else None}, behind {state.behind if state else None}; {told or 'no run'}"
+
+
+@contextmanager
+def sweeping(cloud: Cloud) -> Iterator[None]:
+    """Reconcile at its schedule's pace."""
+    over, stack = threading.Event(), Stack.of_cloud(cloud)
+
+    def sweep() -> None:
+        while not over.wait(_SWEEP_SECONDS):
+            try:
+                reconcile(stack)
+            except Exception:  # noqa: BLE001, S112  a fault may be aimed at it; the next sweep comes
+                continue
+
+    thread = threading.Thread(target=sweep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def asked(pipeline: str, cloud: Cloud) -> Iterator[None]:
+    """Requests to the endpoint, a dozen a second, for a shadow to copy."""
+    over, stack = threading.Event(), Stack.of_cloud(cloud)
+
+    def keep_asking() -> None:
+        while not over.wait(0.08):
+            try:
+                ask(stack, pipeline, {"x": 1})
+            except Exception:  # noqa: BLE001, S112  whether all are answered is another test's question
+                continue
+
+    thread = threading.Thread(target=keep_asking, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
