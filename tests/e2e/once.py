@@ -57,8 +57,15 @@ class Tiny(Pipeline):
             list(pool.map(put, contents))
 
     def await_objects(self, count: int, timeout: float = PATIENCE) -> dict[tuple[str, str], str]:
-        """(key, version) → upload id, once that many object versions are accounted for."""
-        return until(lambda: found if len(found := self.stack.ledger.objects(self.name)) >= count else None, timeout)
+        """(key, version) → upload id, once that many are accounted for; AssertionError when none comes in `timeout`."""
+        found, progress = self.stack.ledger.objects(self.name), time.monotonic()
+        while len(found) < count:
+            assert time.monotonic() < progress + timeout, f"{len(found)} of {count} objects, none in {timeout:.0f} s"
+            time.sleep(0.5)  # a longer list costs the cloud more than a probe does
+            newer = self.stack.ledger.objects(self.name)
+            progress = time.monotonic() if len(newer) > len(found) else progress
+            found = newer
+        return found
 
     def await_run(self, number: int, timeout: float = PATIENCE) -> RunRecord:
         """The run of that number, once it was claimed."""
