@@ -118,7 +118,7 @@ def died(
     return futures
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "death", [pytest.param(d, marks=() if d in COMMON else pytest.mark.slow) for d in DEATHS], ids=str
 )
