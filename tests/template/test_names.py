@@ -37,6 +37,7 @@ KINDS = {
     "AWS::CloudWatch::Alarm": "Alarm",
     "AWS::SSM::Parameter": "Parameter",
     "AWS::SNS::Topic": "Topic",
+    "AWS::SNS::TopicPolicy": "TopicPolicy",
     "AWS::SNS::Subscription": "Subscription",
     "AWS::CloudWatch::Dashboard": "Dashboard",
 }

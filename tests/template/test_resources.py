@@ -7,7 +7,7 @@ import pytest
 
 from ratchet.domain.identity import CAPTURES
 from tests.statemachine.definitions import MACHINES, function_of, load, pascal, tasks
-from tests.template.reading import Resource, deployed, functions, reference, resources, template
+from tests.template.reading import Resource, as_list, deployed, functions, reference, resources, template
 
 DATA_STORES = {
     "AWS::S3::Bucket",
@@ -120,9 +120,8 @@ def test_whatever_cannot_be_delivered_is_kept(name: str, target: Resource) -> No
 def _arns_that_may_write(queue: str) -> list[Any]:
     for policy in resources("AWS::SQS::QueuePolicy").values():
         if policy["Queues"] == [{"Ref": queue}]:
-            (statement,) = policy["PolicyDocument"]["Statement"]
-            arns = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
-            return arns if isinstance(arns, list) else [arns]
+            allowed = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+            return [arn for one in allowed for arn in as_list(one["Condition"]["ArnEquals"]["aws:SourceArn"])]
     return []
 
 
