@@ -11,7 +11,7 @@ from typer.testing import Result
 from cli.listen import Listener
 from cli.stack import Stack
 from tests.e2e.once import Tiny, files, until
-from tests.e2e.test_permissions import without
+from tests.e2e.removing import without
 
 LETTERS = 50
 

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +18,7 @@ from local.cloud.process import Cloud
 from ratchet.contracts.run import RunOutcome
 from tests.e2e.conftest import VERDICT_TIMEOUT, Pipeline, errors_of, received
 from tests.e2e.once import Tiny, await_state, files, later, reconcile, until
-
-
-@contextmanager
-def without(stack: Stack, role: str, action: str) -> Iterator[None]:
-    """Takes an action out of every inline policy of a role, by its logical id; puts it back at the end."""
-    iam: Any = stack.session.client("iam")
-    formation = stack.session.client("cloudformation")
-    described = formation.describe_stack_resource(StackName=stack.name, LogicalResourceId=role)
-    name = described["StackResourceDetail"]["PhysicalResourceId"]
-    before = {
-        policy: iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-        for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
-    }
-    after = {policy: reduced(document, action) for policy, document in before.items()}
-    assert after != before, f"{role} never had {action}"
-    try:
-        for policy, document in after.items():
-            if document["Statement"]:
-                iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-            else:
-                iam.delete_role_policy(RoleName=name, PolicyName=policy)
-        yield
-    finally:
-        for policy, document in before.items():
-            iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-
-
-def reduced(document: dict[str, Any], action: str) -> dict[str, Any]:
-    """A policy without an action; statements that allowed nothing else are gone."""
-    statements = []
-    for statement in document["Statement"]:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        if kept := [one for one in actions if one != action]:
-            statements.append({**statement, "Action": kept})
-    return {**document, "Statement": statements}
+from tests.e2e.removing import without
 
 
 def kept_event(stack: Stack, key: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from cli.listen import Listener
 from cli.stack import Stack
 from ratchet.contracts.run import RunOutcome
 from tests.e2e.conftest import MONTHS, Pipeline, received
-from tests.e2e.test_permissions import without
+from tests.e2e.removing import without
 from tests.unit.adapters.test_report_page import check
 
 
