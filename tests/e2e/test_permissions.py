@@ -37,7 +37,7 @@ def deliver_again(stack: Stack, event: dict[str, Any]) -> None:
 
 def test_validation_may_not_read(served: Pipeline, stack: Stack) -> None:
     file = served.file("2017-04.csv", samples.traffic_months()["2017-04"])
-    with without(stack, "ValidateDataFunctionRole", "s3:GetObject"):
+    with without(stack, "ValidateDataFunctionRole", "ReadUploads"):
         made = put(stack, stack.pipeline(served.name), file)
         kept = kept_event(stack, made.key)
     assert "AccessDenied" in kept["attributes"]["ERROR_MESSAGE"]
