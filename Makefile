@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready .envs/checkov/.ready
 
-.PHONY: demo test test-slow test-faults setup local-up local-down format lint types screenshots clean
+.PHONY: demo test test-slow test-faults test-permissions permissions-table setup local-up local-down format lint types screenshots clean
 
 setup: .venv/.ready $(ENVS)
 
@@ -23,6 +23,17 @@ test-slow: setup
 
 test-faults: setup
 	$(BIN)/pytest tests/faults -m ""
+
+# What end-to-end tests make roles call, in `RECORDING`; then each grant is taken away over it, and some in a running cloud.
+RECORDING := .ratchet/permissions.jsonl
+
+test-permissions: setup
+	rm -f $(RECORDING)
+	$(BIN)/pytest tests/e2e -m "not slow or permissions" --recording $(RECORDING)
+	$(BIN)/pytest tests/permissions -m "permissions or not slow" --recording $(RECORDING)
+
+permissions-table: setup
+	$(BIN)/python -m docs.permissions $(RECORDING)
 
 lint: setup
 	$(BIN)/ruff format --check .
