@@ -93,6 +93,19 @@ COMMON = (
     Death("Deploy Endpoint", within=True, event=False, champion=True),
     Death("Announce Deployment", within=False, event=True, champion=False),
 )
+# Whose leftovers need grants that no other test needs.
+GRANTS = (
+    Death("Preprocess Data", within=True, event=False, champion=False),
+    Death("Train Candidates", within=True, event=False, champion=False),
+    Death("Verify Endpoint", within=False, event=True, champion=False),
+)
+
+
+def marks(death: Death) -> list[pytest.MarkDecorator]:
+    """Which runs of the suite a death belongs to."""
+    if death in COMMON:
+        return []
+    return [pytest.mark.slow, *([pytest.mark.permissions] if death in GRANTS else [])]
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +132,7 @@ def died(
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    "death", [pytest.param(d, marks=() if d in COMMON else pytest.mark.slow) for d in DEATHS], ids=str
-)
+@pytest.mark.parametrize("death", [pytest.param(death, marks=marks(death)) for death in DEATHS], ids=str)
 def test_an_execution_dies(died: dict[Death, Future[None]], death: Death) -> None:
     died[death].result()
 

@@ -39,10 +39,10 @@ def test_a_canary_to_a_better_model_fails_no_request(
 @pytest.mark.parametrize(
     ("fault", "settings", "error"),
     [
-        ("raises", (), "EndpointRolledBackError"),
+        pytest.param("raises", (), "EndpointRolledBackError", marks=pytest.mark.permissions),
         ("slow", (), "EndpointRolledBackError"),
         ("dead", (), "EndpointRolledBackError"),
-        ("other", ("deploy.verify=after",), "PredictionMismatchError"),
+        pytest.param("other", ("deploy.verify=after",), "PredictionMismatchError", marks=pytest.mark.permissions),
         ("other", ("deploy.verify=before",), "PredictionMismatchError"),
     ],
 )

@@ -111,6 +111,7 @@ def test_a_bad_large_upload_is_rejected_with_its_report_and_people_are_told(
 
 
 @pytest.mark.slow
+@pytest.mark.permissions
 def test_a_small_file_that_holds_much_and_an_event_that_comes_twice(
     new_tiny: Callable[[str], Tiny], small: Stack
 ) -> None:

@@ -19,6 +19,7 @@ SHADOW = (*INSTANCES, "deploy.strategy=shadow", "deploy.bake=1m", "deploy.alarms
 
 
 @pytest.mark.slow
+@pytest.mark.permissions
 @pytest.mark.timeout(900)
 def test_what_the_copies_show_decides(
     new_pipeline: Callable[[str], Pipeline],
