@@ -7,9 +7,11 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.permissions.judging import first_uses
+from tests.permissions.only_aws import ONLY_AWS
 from tests.permissions.parts import Granted, Part, every_part, granted, managed
+from tests.permissions.rare import RARE
 from tests.permissions.recorded import sessions
-from tests.permissions.unseen import ONLY_AWS, UNREACHED, Unseen, explained
+from tests.permissions.unseen import Unseen, explained
 
 PAGE = Path(__file__).parent / "permissions.md"
 _HEAD = """# Permissions
@@ -18,9 +20,11 @@ Every role of the stack, every action that it is granted, on what, and the end-t
 cloud saw it needed first: without the grant, a call of that test would have been denied. `make test-permissions`
 records the calls and proves it anew; `make permissions-table` writes this page from its recording.
 
-What no call needed stands in [`unseen.py`](../tests/permissions/unseen.py) with its reason: **only AWS** asks for it,
-or it is **rare**, a call that our code makes and no end-to-end test comes to. Reasons of single statements stand beside
-them in [`template.yaml`](../template.yaml). `…` is the stack's region and account.
+What no call needed stands in a list with its reason:
+**only AWS** asks for it ([`only_aws.py`](../tests/permissions/only_aws.py)),
+or it is **rare**, a call that our code makes and no end-to-end test comes to ([`rare.py`](../tests/permissions/rare.py)).
+Reasons of single statements stand beside them in [`template.yaml`](../template.yaml).
+`…` is the stack's region and account.
 """
 _ROW = re.compile(r"\| `(?P<action>[^`]+)` \| (?P<statement>\w+) \| .* \| (?P<seen>test_\w+\.py) \|")
 
@@ -29,7 +33,7 @@ Key = tuple[str, str, str]  # role, statement, action
 
 def page(seen: Mapping[Key, str]) -> str:
     """The page, given the test that needed each action first."""
-    reasons = explained([*ONLY_AWS, *UNREACHED], every_part())
+    reasons = explained([*ONLY_AWS, *RARE], every_part())
     roles = groupby(sorted(granted(), key=lambda one: one.role), key=lambda one: one.role)
     return "".join([_HEAD, *(line for role, statements in roles for line in _role(role, statements, seen, reasons))])
 
@@ -73,7 +77,7 @@ def _on(resource: str, note: Unseen | None) -> str:
 def _reason(entry: Unseen | None) -> str:
     if entry is None:
         return ""
-    return f"{'rare' if entry in UNREACHED else 'only AWS'}: {entry.reason} ([page]({entry.page}))"
+    return f"{'rare' if entry in RARE else 'only AWS'}: {entry.reason} ([page]({entry.page}))"
 
 
 def _write(recording: Path) -> None:

@@ -6,10 +6,12 @@ allowed? Nothing that was needed may be missing, and nothing that was not needed
 
 import pytest
 
+from tests.permissions.only_aws import ONLY_AWS
 from tests.permissions.parts import Part, every_part
 from tests.permissions.policies import Policy, allows
+from tests.permissions.rare import RARE
 from tests.permissions.recorded import Seen, Session
-from tests.permissions.unseen import ONLY_AWS, UNREACHED, explained
+from tests.permissions.unseen import explained
 
 pytestmark = pytest.mark.permissions
 
@@ -27,16 +29,18 @@ def test_every_call_was_allowed_by_the_policies_as_they_are(recording: list[Sess
 
 def test_no_grant_is_surplus(used: dict[Part, Seen]) -> None:
     surplus = [part for part in every_part() if part not in used]
-    unexplained = [part for part in surplus if part not in explained([*ONLY_AWS, *UNREACHED], surplus)]
-    assert [str(part) for part in unexplained] == [], "remove them, or list them in unseen.py with the reason"
+    unexplained = [part for part in surplus if part not in explained([*ONLY_AWS, *RARE], surplus)]
+    assert [str(part) for part in unexplained] == [], (
+        "remove them, or list them in only_aws.py or rare.py with the reason"
+    )
 
 
 def test_nothing_that_was_used_stands_in_a_list(used: dict[Part, Seen]) -> None:
-    needless = explained([*ONLY_AWS, *UNREACHED], used)
-    assert [f"{part}: {used[part].test} needs it" for part in needless] == [], "shorten the lists in unseen.py"
+    needless = explained([*ONLY_AWS, *RARE], used)
+    assert [f"{part}: {used[part].test} needs it" for part in needless] == [], "shorten only_aws.py or rare.py"
 
 
 def test_every_role_was_seen(used: dict[Part, Seen]) -> None:
     roles = {part.role for part in every_part()}
     unseen = roles - {part.role for part in used}
-    assert unseen <= {part.role for part in explained(UNREACHED, every_part())}
+    assert unseen <= {part.role for part in explained(RARE, every_part())}

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from tests.permissions.only_aws import ONLY_AWS
 from tests.permissions.parts import every_part, granted
-from tests.permissions.unseen import ONLY_AWS, UNREACHED, Unseen, empty_texts
+from tests.permissions.rare import RARE
+from tests.permissions.unseen import Unseen, empty_texts
 from tests.template.reading import ROOT
 
-LISTS = [*ONLY_AWS, *UNREACHED]
+LISTS = [*ONLY_AWS, *RARE]
 
 
 def names(entry: Unseen) -> str:
@@ -41,7 +43,7 @@ def test_an_entry_has_its_reason_and_a_page_of_aws(entry: Unseen) -> None:
     assert re.fullmatch(r"https://docs\.aws\.amazon\.com/[\w/.-]+\.html", entry.page)
 
 
-@pytest.mark.parametrize("entry", UNREACHED, ids=names)
+@pytest.mark.parametrize("entry", RARE, ids=names)
 def test_what_is_not_reached_is_called_by_our_code(entry: Unseen) -> None:
     path, call = entry.code.split(": ")
     assert call in (ROOT / path).read_text(), f"{path} no longer has {call!r}: remove the grant"
