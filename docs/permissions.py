@@ -22,7 +22,7 @@ records the calls and proves it anew; `make permissions-table` writes this page 
 
 What no call needed stands in a list with its reason:
 **only AWS** asks for it ([`only_aws.py`](../tests/permissions/only_aws.py)),
-or it is **rare**, a call that our code makes and no end-to-end test comes to ([`rare.py`](../tests/permissions/rare.py)).
+or it is **rare**, a call of our code that no end-to-end test comes to ([`rare.py`](../tests/permissions/rare.py)).
 Reasons of single statements stand beside them in [`template.yaml`](../template.yaml).
 `…` is the stack's region and account.
 """
