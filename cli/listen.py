@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from botocore.exceptions import ConnectionError, HTTPClientError
+
 from cli.stack import Stack
 
 if TYPE_CHECKING:
@@ -71,15 +73,21 @@ class Listener:
 
     def _receive(self) -> None:
         while not self._stopped.is_set():
-            received = self._sqs.receive_message(
-                QueueUrl=self._queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=_WAIT_SECONDS
-            )
-            for message in received.get("Messages", []):
-                envelope = json.loads(message["Body"])
-                with self._arrived:
-                    self._heard.append(Message(envelope.get("Subject", ""), envelope["Message"]))
-                    self._arrived.notify_all()
-                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+            try:
+                self._take()
+            except (ConnectionError, HTTPClientError):  # the embedded cloud is being started again
+                self._stopped.wait(_WAIT_SECONDS)
+
+    def _take(self) -> None:
+        received = self._sqs.receive_message(
+            QueueUrl=self._queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=_WAIT_SECONDS
+        )
+        for message in received.get("Messages", []):
+            envelope = json.loads(message["Body"])
+            with self._arrived:
+                self._heard.append(Message(envelope.get("Subject", ""), envelope["Message"]))
+                self._arrived.notify_all()
+            self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 
 def _unwrapped(text: str) -> str:

@@ -43,6 +43,8 @@ AWS_ERRORS = {
     "Lambda.TooManyRequestsException",
     "Glue.AWSGlueException",
     "Glue.ConcurrentRunsExceededException",
+    "Glue.InternalServiceException",
+    "Glue.OperationTimeoutException",
     "Glue.ResourceNumberLimitExceededException",
     "SageMaker.AmazonSageMakerException",
     "SageMaker.SageMakerException",

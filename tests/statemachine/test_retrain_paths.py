@@ -265,6 +265,13 @@ def test_an_evaluation_that_says_neither_does_not_deploy() -> None:
     assert execution.path[-1] == "Candidate Refused"
 
 
+@pytest.mark.parametrize("error", ["Glue.AWSGlueException", "Glue.InternalServiceException"])
+def test_glue_that_throttles_or_is_out_of_order_is_asked_again(error: str) -> None:
+    answer = answers()["Preprocess Data"]
+    execution = run("retrain", GIVEN, answers(changes={"Preprocess Data": [Raised(error), *answer]}))
+    assert execution.status == "SUCCEEDED"
+
+
 REFUSING = always("SageMaker.AmazonSageMakerException")
 
 
