@@ -14,9 +14,8 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
@@ -27,6 +26,7 @@ from ministack.core.responses import error_response_json, get_region
 from ministack.services import lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
+from local.cloud.repairs.crowd import CROWD
 from local.cloud.repairs.lambda_bootstrap import END_OF_LOG
 from local.cloud.repairs.patching import Function, expect, replace
 from local.cloud.settings import CloudSettings
@@ -36,8 +36,6 @@ _INIT_SECONDS = 10  # what AWS gives the initialization of an environment
 _LOG_SECONDS = 1.0
 _EXIT_SECONDS = 0.2  # between closing its output and ending
 _UNUSED_SECONDS = 7 * 24 * 3600
-_AT_ONCE = 4 * (os.cpu_count() or 1)  # invocations of one function
-_CROWD_SECONDS = 20
 
 
 def apply(settings: CloudSettings) -> None:
@@ -304,37 +302,13 @@ def _ours(config: dict[str, Any]) -> bool:
     return str(config.get("Runtime", "")).startswith("python") and not special
 
 
-class _Crowd:
-    """Lets a burst share the environments that this machine can run at once, instead of a cold start for each of it.
-
-    The limit is soft: a function that waits for its own kind goes on after a while.
-    """
-
-    def __init__(self) -> None:
-        self._places: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(_AT_ONCE))
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def place(self, function: str) -> Iterator[None]:
-        with self._lock:
-            places = self._places[function]
-        taken = places.acquire(timeout=_CROWD_SECONDS)
-        try:
-            yield
-        finally:
-            if taken:
-                places.release()
-
-
 def _execute_warm(original: Function) -> Function:
-    crowd = _Crowd()
-
     def execute(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         config = func.get("config") or func
         if not _ours(config) or not func.get("code_zip"):
             return dict(original(func, event, request_id))
         lambda_svc._ensure_reaper_thread()
-        with crowd.place(config["FunctionName"]):
+        with CROWD.place(config["FunctionName"]):
             worker, _ = lambda_runtime.acquire_worker(
                 config["FunctionName"], config, func["code_zip"], qualifier=config.get("Version", "$LATEST")
             )

@@ -12,12 +12,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
 from ministack.core.responses import json_response, new_uuid, now_iso
-from ministack.services import stepfunctions
+from ministack.services import lambda_svc, stepfunctions
 
+from local.cloud.repairs.crowd import CROWD
 from local.cloud.repairs.patching import Function, expect, expect_all, replace
 
 _EXPRESS_SECONDS = 300
@@ -168,7 +170,19 @@ def _perform(
         return _callback(resource, effective, token, execution, timeout=timeout or _FOREVER, heartbeat=heartbeat)
     if timeout is None or ":activity:" in resource:
         return stepfunctions._invoke_resource(resource, effective)
-    return stepfunctions._invoke_resource_with_timeout(resource, effective, timeout)
+    with _place(resource, effective):
+        return stepfunctions._invoke_resource_with_timeout(resource, effective, timeout)
+
+
+def _place(resource: str, effective: Any) -> AbstractContextManager[None]:
+    """The place of a task's function in the crowd, so that the wait for it comes before the task's time."""
+    reference = resource if ":function:" in resource else None
+    if resource == "arn:aws:states:::lambda:invoke":
+        reference = effective.get("FunctionName")
+    if not reference:
+        return nullcontext()
+    function, config, _ = lambda_svc._get_func_record_for_ref(reference)
+    return CROWD.place(config["FunctionName"]) if function and config else nullcontext()
 
 
 def _seconds(state: dict[str, Any], field: str, raw_input: Any, ctx: dict[str, Any]) -> float | None:
