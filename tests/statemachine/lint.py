@@ -70,8 +70,8 @@ OPERATIONS = {
     "sqs:sendMessage": ("sqs", "SendMessage", "SendMessage"),
 }
 
-# States that tell people something beside the work: the run goes on without them.
-DISPENSABLE = {"Write Report"}
+# The run goes on without them: one tells people something beside the work, one tidies what the run's close tidies too.
+DISPENSABLE = {"Write Report", "Remove Trial Endpoint"}
 
 CONTEXT: Shape = {
     "Execution": {"Id": {}, "Input": ANY, "Name": {}, "StartTime": {}},

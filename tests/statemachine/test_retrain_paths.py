@@ -339,6 +339,16 @@ def test_a_report_that_cannot_be_written_changes_nothing_for_the_run(promote: bo
     assert closing.error is None
 
 
+@pytest.mark.parametrize("error", ["SageMaker.SageMakerException", "States.Timeout"])
+def test_a_trial_endpoint_that_cannot_be_removed_changes_nothing_for_the_run(error: str) -> None:
+    """A request that is made twice, for its first answer was lost, finds no endpoint any more."""
+    changes = {"Remove Trial Endpoint": always(error)}
+    execution = run("retrain", GIVEN, answers(changes=changes, rollout=rollout_with("Remove Trial Endpoint")))
+    assert execution.status == "SUCCEEDED"
+    removed = execution.path.index("Remove Trial Endpoint")
+    assert execution.path[removed + 1] == "Is Approval Required?"
+
+
 def test_a_failure_after_a_report_that_failed_is_told_by_its_own_error() -> None:
     broken = {"Write Report": always("States.Timeout"), "Register Model": always("Denied")}
     execution = run("retrain", GIVEN, answers(changes=broken))
