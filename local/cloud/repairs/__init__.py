@@ -11,6 +11,7 @@ from local.cloud.repairs import (
     authority,
     definitions,
     delivery,
+    history,
     http_api_access,
     http_api_routes,
     jsonpath,
@@ -18,6 +19,7 @@ from local.cloud.repairs import (
     layer_access,
     log_metrics,
     metrics,
+    redrive,
     resources,
     roles,
     s3_events,
@@ -46,6 +48,9 @@ REPAIRS = (
     # Edits a function that later repairs wrap, so it comes first.
     Repair("waits", ("speed",), lambda _: waits.apply()),
     Repair("transport", ("T20",), lambda _: transport.apply()),
+    # The walk that all further repairs of executions wrap.
+    Repair("redrive", ("T35",), lambda _: redrive.apply()),
+    Repair("history", ("T11",), lambda _: history.apply()),
     Repair("jsonpath", ("T1",), lambda _: jsonpath.apply()),
     Repair("task_state", ("T8", "T9", "T11", "T23", "T25", "T26"), lambda _: task_state.apply()),
     Repair("definitions", ("T10",), lambda _: definitions.apply()),

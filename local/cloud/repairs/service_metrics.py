@@ -31,9 +31,10 @@ def apply(settings: CloudSettings) -> None:
 def _counting(original: Function) -> Function:
     def emit(execution: Any) -> None:
         machine = {"StateMachineArn": execution["stateMachineArn"]}
-        kind = _ENDED.get(execution["status"], "Started")
-        _store("AWS/States", f"Executions{kind}", machine, 1, "Count")
-        if kind != "Started":
+        kind = _ENDED.get(execution["status"])
+        if kind or not execution.get("redriveCount"):
+            _store("AWS/States", f"Executions{kind or 'Started'}", machine, 1, "Count")
+        if kind:
             seconds = _seconds(execution)
             _store("AWS/States", "ExecutionTime", machine, seconds * 1000, "Milliseconds")
         cloudwatch._evaluate_all_alarms()

@@ -80,7 +80,7 @@ def _timed(original: Function) -> Function:
             original(exec_arn)
             return
         # The timer's thread must see the account and region of the execution.
-        clock = threading.Timer(seconds, copy_context().run, args=(_time_out, execution))
+        clock = threading.Timer(seconds, copy_context().run, args=(_time_out, execution, execution.get("redriveCount")))
         clock.daemon = True
         clock.start()
         try:
@@ -98,8 +98,8 @@ def _machine_seconds(machine: dict[str, Any]) -> float | None:
     return seconds
 
 
-def _time_out(execution: dict[str, Any]) -> None:
-    if execution["status"] == "RUNNING":
+def _time_out(execution: dict[str, Any], redrive: int | None) -> None:
+    if execution["status"] == "RUNNING" and execution.get("redriveCount") == redrive:
         execution.update(status="TIMED_OUT", error="States.Timeout", stopDate=now_iso())
         stepfunctions._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
         stepfunctions._emit_execution_status_event(execution)
