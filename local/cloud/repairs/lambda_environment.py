@@ -6,6 +6,7 @@ as `Runtime.HandlerError`, loses what `logging` writes, and waits 50 ms for the 
 
 import hashlib
 import json
+import math
 import os
 import queue
 import signal
@@ -16,18 +17,21 @@ import time
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.core.responses import error_response_json, get_region
+from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local.cloud.repairs.crowd import CROWD
 from local.cloud.repairs.lambda_bootstrap import END_OF_LOG
+from local.cloud.repairs.lambda_memory import Memory
+from local.cloud.repairs.lambda_variables import variables
 from local.cloud.repairs.patching import Function, expect, replace
 from local.cloud.settings import CloudSettings
 
@@ -36,6 +40,7 @@ _INIT_SECONDS = 10  # what AWS gives the initialization of an environment
 _LOG_SECONDS = 1.0
 _EXIT_SECONDS = 0.2  # between closing its output and ending
 _UNUSED_SECONDS = 7 * 24 * 3600
+_peak_megabytes: ContextVar[int] = ContextVar("peak_megabytes", default=0)
 
 
 def apply(settings: CloudSettings) -> None:
@@ -55,6 +60,7 @@ def apply(settings: CloudSettings) -> None:
     runtime = _Runtime(settings)
     replace(lambda_runtime, "_worker_class_for", "(config: dict)", runtime.worker_class, ("return Worker",))
     replace(lambda_svc, "_execute_function_warm", "(func: dict, event: dict, request_id: str) -> dict", _execute_warm)
+    replace(lambda_svc, "_probe_peak_memory_mb", "(func: dict) -> int", _peak)
     replace(stepfunctions, "_call_lambda", "(func_ref, event)", _name_throttling, ('"Lambda.Unknown"',))
     replace(lambda_svc, "_create_function", "(data: dict)", runtime.refuse_create)
     replace(lambda_svc, "_update_config", "(name: str, data: dict)", runtime.refuse_update)
@@ -144,6 +150,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         super().__init__(func_name, config, code_zip)
         self._runtime = runtime
         self._proc: Any = None
+        self._memory: Any = None
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._log: queue.Queue[str | None] = queue.Queue()
 
@@ -157,7 +164,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         process = subprocess.Popen(
             [self._runtime.python, "-P", _BOOTSTRAP, *([self._runtime.unpacked(layers)] if layers else [])],
             cwd=code,
-            env=_variables(self.config, code, self._tmpdir),
+            env=variables(self.config, code, self._tmpdir),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -166,6 +173,7 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
             bufsize=1,
         )
         self._proc, self._answers, self._log = process, queue.Queue(), queue.Queue()
+        self._memory = Memory(process, self.config.get("MemorySize", 128))
         for stream, lines in ((process.stdout, self._answers), (process.stderr, self._log)):
             threading.Thread(target=_pump, args=(stream, lines), daemon=True).start()
         self._answer(max(_INIT_SECONDS, self.config.get("Timeout", 3)))
@@ -199,10 +207,16 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
             return _ended("Sandbox.Timedout", message, request_id, [*self._logged(), line])
         except (BrokenPipeError, EOFError):
             status = self._discard()
-            how = f"signal: {-status}" if status < 0 else f"exit status {status}"
+            how = f"signal: {_signal_name(-status)}" if status < 0 else f"exit status {status}"
             message = f"Runtime exited with error: {how}" if status else "Runtime exited without providing a reason"
-            return _ended("Runtime.ExitError", message, request_id, self._logged())
+            error_type = "Runtime.OutOfMemory" if self._memory.exceeded else "Runtime.ExitError"
+            return _ended(error_type, message, request_id, self._logged())
         return {**answer, "log": self._logged(request_id)}
+
+    @property
+    def peak_megabytes(self) -> int:
+        """The most memory that the environment has used so far."""
+        return math.ceil(float(self._memory.peak))
 
     def _hand_over(self, request: dict[str, Any]) -> None:
         process = self._proc
@@ -210,8 +224,9 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         process.stdin.flush()
 
     def _answer(self, timeout: float) -> dict[str, Any]:
-        line = self._answers.get(timeout=timeout)
-        if line is None:
+        with self._memory.watched():
+            line = self._answers.get(timeout=timeout)
+        if line is None or self._memory.exceeded:
             raise EOFError
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -239,6 +254,10 @@ class _Environment(lambda_runtime.Worker):  # type: ignore[misc]  # MiniStack is
         return int(process.wait())
 
 
+def _signal_name(number: int) -> str:
+    return (signal.strsignal(number) or str(number)).lower()
+
+
 def _pump(stream: Iterable[str], lines: "queue.Queue[str | None]") -> None:
     for line in stream:
         lines.put(line.rstrip("\n"))
@@ -248,41 +267,6 @@ def _pump(stream: Iterable[str], lines: "queue.Queue[str | None]") -> None:
 def _ended(error_type: str, message: str, request_id: str, log: list[str]) -> dict[str, Any]:
     error = {"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {message}"}
     return {"error": error, "log": log}
-
-
-def _variables(config: dict[str, Any], code: Path, folder: str) -> dict[str, str]:
-    """What a function's process sees: Lambda's documented variables, the function's own, and the cloud's address."""
-    logging = config.get("LoggingConfig") or {}
-    name, runtime, version = config["FunctionName"], config["Runtime"], config.get("Version", "$LATEST")
-    own = (config.get("Environment") or {}).get("Variables") or {}
-    lambdas = {
-        "_HANDLER": config["Handler"],
-        "AWS_DEFAULT_REGION": get_region(),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
-        "AWS_LAMBDA_FUNCTION_NAME": name,
-        "AWS_LAMBDA_FUNCTION_VERSION": version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_FORMAT": logging.get("LogFormat", "Text"),
-        "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[{version}]{os.urandom(16).hex()}",
-        "AWS_REGION": get_region(),
-        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
-        "LAMBDA_TASK_ROOT": str(code),
-        **lambda_runtime.execution_credentials(config),
-    }
-    if logging.get("LogFormat") == "JSON":
-        lambdas["AWS_LAMBDA_LOG_LEVEL"] = logging.get("ApplicationLogLevel", "INFO")
-    # Not Lambda's: where the cloud is, and a folder in place of the /tmp that an environment has to itself on AWS.
-    local = {
-        "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
-        "AWS_EC2_METADATA_DISABLED": "true",
-        lambda_runtime.HOST_PREFIX_ENV: "true",
-        "TMPDIR": folder,
-    }
-    defaults = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TZ": ":UTC"}
-    return {**local, **defaults, **own, **lambdas}
 
 
 def _name_throttling(original: Function) -> Function:
@@ -300,6 +284,11 @@ def _name_throttling(original: Function) -> Function:
 def _ours(config: dict[str, Any]) -> bool:
     special = (config.get("SnapStart") or {}).get("OptimizationStatus") == "On" or config.get("DurableConfig")
     return str(config.get("Runtime", "")).startswith("python") and not special
+
+
+def _peak(original: Function) -> Function:
+    # The log's last line is written by the thread that has just invoked the function.
+    return lambda func: _peak_megabytes.get() if _ours(func.get("config") or func) else original(func)
 
 
 def _execute_warm(original: Function) -> Function:
@@ -321,6 +310,7 @@ def _execute_warm(original: Function) -> Function:
                 )
             finally:
                 lambda_runtime.release_worker(worker)
+            _peak_megabytes.set(worker.peak_megabytes)
         if "error" in answer:
             return {"body": answer["error"], "error": True, "log": answer["log"]}
         return {"body": answer["result"], "log": answer["log"]}

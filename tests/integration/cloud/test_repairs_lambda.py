@@ -1,7 +1,9 @@
 """T5, T15, T16, T17: Python functions run on the Lambda interpreter, in a clean environment, and fail as on AWS."""
 
 import json
+import re
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import ALLOW_ALL, RUNTIME, Account, archive, cloud_without, until
+from tests.integration.cloud.account import RUNTIME, Account, archive, until
 
 PASS = {"Type": "Pass", "End": True}
 
@@ -63,7 +65,7 @@ def test_a_catch_by_class_name_is_taken(account: Account) -> None:
         (
             handler("import os", "os.kill(os.getpid(), 9)"),
             "Runtime.ExitError",
-            "Error: Runtime exited with error: signal: 9",
+            "Error: Runtime exited with error: signal: killed",
         ),
     ],
 )
@@ -72,6 +74,28 @@ def test_the_runtime_names_its_own_errors(account: Account, source: str, error_t
 
     assert error["errorType"] == error_type
     assert message in error["errorMessage"]
+
+
+@pytest.mark.parametrize("then", ["time.sleep(20)", "del held"])
+def test_a_function_that_uses_more_than_its_memory_is_killed(account: Account, then: str) -> None:
+    hungry = handler("import time", "held = b'x' * event", then, "return 'fed'")
+    function = account.function(hungry, MemorySize=128, Timeout=30)
+
+    error = account.invoke(function, 300_000_000)
+
+    assert error["errorType"] == "Runtime.OutOfMemory"
+    assert error["errorMessage"].endswith(" Error: Runtime exited with error: signal: killed")
+    eaten = account.run_states(300_000_000, Eat={"Type": "Task", "Resource": function, "End": True})
+    assert eaten["error"] == "Runtime.OutOfMemory"
+
+
+def test_memory_that_is_mapped_and_not_used_does_not_count(account: Account) -> None:
+    function = account.function(handler("import mmap", "mmap.mmap(-1, 2**31)", "return 'mapped'"), MemorySize=128)
+
+    assert account.invoke(function) == "mapped"
+    report = re.search(r"Memory Size: 128 MB\tMax Memory Used: (\d+) MB", account.logged(function))
+    assert report is not None
+    assert 5 < int(report[1]) < 128
 
 
 def test_a_timeout_ends_the_environment(account: Account) -> None:
@@ -259,7 +283,35 @@ def test_new_code_is_what_runs(account: Account) -> None:
     assert account.invoke(function) == 2
 
 
-def test_without_the_repair_every_exception_looks_the_same(tmp_path: Path) -> None:
-    with cloud_without("T5", tmp_path) as account:
-        assert account.invoke(account.function(RAISES))["errorType"] == "Runtime.HandlerError"
-        assert account.role("lambda.amazonaws.com", ALLOW_ALL)
+@pytest.mark.without("T5")
+def test_without_the_repair_every_exception_looks_the_same(bare: Account) -> None:
+    assert bare.invoke(bare.function(RAISES))["errorType"] == "Runtime.HandlerError"
+
+
+@pytest.mark.without("T15", "T17")
+def test_without_the_repair_a_function_is_a_process_of_the_host_with_memory_for_all(bare: Account) -> None:
+    told = "return ['STATE_DIR' in os.environ, sys.executable]"
+    greedy = handler("import os, sys", "held = b'x' * 300_000_000", told)
+
+    saw_the_host, interpreter = bare.invoke(bare.function(greedy, MemorySize=128, Timeout=30))
+
+    assert saw_the_host
+    assert Path(interpreter) != bare.cloud.settings.lambda_python
+
+
+@pytest.mark.without("T16")
+def test_without_the_repair_what_logging_writes_is_lost(bare: Account) -> None:
+    lines = ("logging.getLogger().setLevel('INFO')", "logging.getLogger('app').info('told')", "print('plain')")
+    function = bare.function(handler("import logging", *lines))
+
+    bare.invoke(function)
+
+    until(lambda: "plain" in bare.logged(function))
+    assert "told" not in bare.logged(function)
+
+
+@pytest.mark.without("speed")
+def test_without_the_repair_an_execution_waits_before_it_begins(bare: Account) -> None:
+    ended = bare.run_states({}, Start=PASS)
+
+    assert ended["stopDate"] - ended["startDate"] >= timedelta(milliseconds=150)
