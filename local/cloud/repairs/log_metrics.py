@@ -16,16 +16,13 @@ def apply() -> None:
     replace(cloudwatch_logs, "_fanout_to_subscription_filters", "(group_name, stream_name, events)", _measure)
     replace(cloudwatch_logs, "_put_metric_filter", "(data)", _checked)
     expect(cloudwatch, "_store_datum", "(namespace, name, dims, ts, unit, value, values, counts, stat_values)")
-    expect(cloudwatch, "_evaluate_all_alarms", "()")
 
 
 def _measure(original: Function) -> Function:
     def fan_out(group_name: str, stream_name: str, events: Sequence[Mapping[str, Any]]) -> None:
-        found = False
         for event in events:
             line, at = event.get("message", ""), event.get("timestamp", 0) / 1000
             for measure in (*embedded(line), *_filtered(group_name, line)):
-                found = True
                 cloudwatch._store_datum(
                     measure.namespace,
                     measure.name,
@@ -37,8 +34,6 @@ def _measure(original: Function) -> Function:
                     None,
                     None,
                 )
-        if found:
-            cloudwatch._evaluate_all_alarms()
         original(group_name, stream_name, events)
 
     return fan_out

@@ -22,7 +22,6 @@ _ENDED = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut",
 def apply(settings: CloudSettings) -> None:
     """Samples the queues by the clock, and counts executions as they start and end."""
     expect(cloudwatch, "_store_datum", "(namespace, name, dims, ts, unit, value, values, counts, stat_values)")
-    expect(cloudwatch, "_evaluate_all_alarms", "()")
     replace(stepfunctions, "_emit_execution_status_event", "(execution) -> None", _counting)
     wait = max(_MINUTE / settings.speed, _SHORTEST_WAIT)
     threading.Thread(target=_sample_for_ever, args=(wait,), name="queue metrics", daemon=True).start()
@@ -37,7 +36,6 @@ def _counting(original: Function) -> Function:
         if kind:
             seconds = _seconds(execution)
             _store("AWS/States", "ExecutionTime", machine, seconds * 1000, "Milliseconds")
-        cloudwatch._evaluate_all_alarms()
         original(execution)
 
     return emit
@@ -66,7 +64,6 @@ def _sample() -> None:
         name = {"QueueName": queue["name"]}
         _store("AWS/SQS", "ApproximateNumberOfMessagesVisible", name, len(visible), "Count")
         _store("AWS/SQS", "ApproximateAgeOfOldestMessage", name, now - min(visible, default=now), "Seconds")
-    cloudwatch._evaluate_all_alarms()
 
 
 def _store(namespace: str, metric: str, dimensions: dict[str, str], value: float, unit: str) -> None:

@@ -1,14 +1,13 @@
 """T31, T32: queues and executions measure themselves, and alarms of a stack may calculate with what they measure."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.cloud.process import Cloud
 from local.cloud.repairs import alarm_math
-from tests.integration.cloud.account import Account, allow, cloud_without, until
+from tests.integration.cloud.account import Account, allow, until
 
 STACK = {
     "Resources": {
@@ -154,15 +153,15 @@ def handler(event, context):
     return found
 
 
-def test_without_the_repairs(tmp_path: Path) -> None:
-    with cloud_without("T31,T32,T34", tmp_path) as account:
-        machine = account.machine(FAILING)
-        account.end(account.start(machine))
-        assert stored(account, "ExecutionsFailed", machine) == []
-        formation = account.client("cloudformation")
-        formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
-        assert "AccessDenied" in str(described(account))
-        assert "not supported" in until(lambda: failure(formation))
+@pytest.mark.without("T31", "T32", "T34")
+def test_without_the_repairs(bare: Account) -> None:
+    machine = bare.machine(FAILING)
+    bare.end(bare.start(machine))
+    assert stored(bare, "ExecutionsFailed", machine) == []
+    formation = bare.client("cloudformation")
+    formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
+    assert "AccessDenied" in str(described(bare))
+    assert "not supported" in until(lambda: failure(formation))
 
 
 def failure(formation: Any) -> str:
