@@ -21,6 +21,7 @@ from ministack.services.cloudformation import provisioners
 
 from local.cloud.repairs.authority import Session, parameters, trusts
 from local.cloud.repairs.patching import Function, expect, replace
+from local.cloud.repairs.role_passing import passed_roles, passed_to, takes_roles
 
 _STATES = "states.amazonaws.com"
 _session: ContextVar[Session | None] = ContextVar("state_machine_session", default=None)
@@ -53,7 +54,6 @@ _SYNC_ALSO = {
     "glue:startJobRun": ("glue:GetJobRun",),
 }
 _OPTIMIZED = re.compile(r"arn:aws:states:::(?!aws-sdk:)(\w+):(\w+)")
-_TAKES_ROLES = frozenset({"sagemaker", "scheduler"})
 
 
 @dataclass(frozen=True)
@@ -255,13 +255,12 @@ def _demands(resource: str, data: dict[str, Any]) -> Iterator[_Demand]:
         also = (*also, "sagemaker:AddTags")
     for arn in _resources(service, action, data):
         yield from (_Demand(needed, arn) for needed in (action, *also))
-    yield from _passed_roles(service, data)
+    yield from _passed_roles(action, data)
 
 
-def _passed_roles(service: str, data: dict[str, Any]) -> Iterator[_Demand]:
-    for field in ("RoleArn", "ExecutionRoleArn"):
-        if service in _TAKES_ROLES and field in data:
-            yield _Demand("iam:PassRole", data[field], f"{service}.amazonaws.com")
+def _passed_roles(action: str, data: dict[str, Any]) -> Iterator[_Demand]:
+    for role in passed_roles(action, data) if takes_roles(action) else ():
+        yield _Demand("iam:PassRole", role, passed_to(action))
 
 
 def _resources(service: str, action: str, data: dict[str, Any]) -> list[str]:
@@ -326,8 +325,8 @@ def _check_request(session: Session, sdk_service: str, request: Request) -> None
         cause = f"No IAM action is known for {service} {request.method} {request.path}."
         raise stepfunctions._ExecutionError("States.Runtime", cause)
     demands = [_Demand(action, iam_actions.extract_resource_arn(*parts, get_region(), get_account_id()))]
-    if info["protocol"] == "json":
-        demands += _passed_roles(service, parameters(content))
+    if takes_roles(action):
+        demands += _passed_roles(action, parameters(content))
     for demand in demands:
         if denial := _denied(session, demand, service):
             raise stepfunctions._ExecutionError(_sdk_2_error(sdk_service), denial)

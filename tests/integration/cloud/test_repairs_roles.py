@@ -1,14 +1,13 @@
 """T2, T4: a state machine does only what its role may do, and fails with the error AWS would give."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import ALLOW_ALL, Account, allow, cloud_without
+from tests.integration.cloud.account import ALLOW_ALL, Account, allow
 
 STATES = "states.amazonaws.com"
 HELLO = "def handler(event, context):\n    return event\n"
@@ -262,8 +261,8 @@ def test_after_a_nested_execution_the_parents_role_counts_again(account: Account
     assert_refused(ended, "Lambda.AWSLambdaException", "lambda:InvokeFunction", function)
 
 
-def test_without_the_repair_a_role_may_do_anything(tmp_path: Path) -> None:
-    with cloud_without("T2", tmp_path) as account:
-        state = task("arn:aws:states:::lambda:invoke", FunctionName=account.function(HELLO))
+@pytest.mark.without("T2")
+def test_without_the_repair_a_role_may_do_anything(bare: Account) -> None:
+    state = task("arn:aws:states:::lambda:invoke", FunctionName=bare.function(HELLO))
 
-        assert account.run_states({}, account.role(STATES), Start=state)["status"] == "SUCCEEDED"
+    assert bare.run_states({}, bare.role(STATES), Start=state)["status"] == "SUCCEEDED"
