@@ -1,7 +1,7 @@
 """T10: a state machine whose graph cannot run is refused when it is made, with what is wrong and where."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ministack.core.responses import json_response
@@ -22,7 +22,7 @@ _MAP = frozenset({
     "ToleratedFailureCount", "ToleratedFailureCountPath", "Label",
 })  # fmt: skip
 _FIELDS = {
-    "Pass": _COMMON | _MOVES | _RESULT | {"Result"},
+    "Pass": _COMMON | _MOVES | {"Parameters", "Result", "ResultPath"},
     "Task": _COMMON | _MOVES | _RESULT | _FAILS | _TIMES | {"Resource", "Arguments", "Credentials"},
     "Choice": _COMMON | {"Choices", "Default"},
     "Wait": _COMMON | _MOVES | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"},
@@ -33,6 +33,8 @@ _FIELDS = {
 }
 _MISSING_TARGET, _SCHEMA = "MISSING_TRANSITION_TARGET", "SCHEMA_VALIDATION_FAILED"
 Problem = tuple[str, str, str]  # code, message, location
+# What other repairs ask of each state: the state, the query language of its machine, its location.
+STATE_CHECKS: list[Callable[[State, str, str], Iterator[Problem]]] = []
 
 
 def apply() -> None:
@@ -70,7 +72,12 @@ def _validate(data: dict[str, Any]) -> Any:
 
 
 def _refusal(definition: Any) -> str | None:
-    found = [f"{code}: {message} at {location}" for code, message, location in problems(definition)]
+    return refusal(problems(definition))
+
+
+def refusal(found_problems: Iterator[Problem]) -> str | None:
+    """The problems in AWS's words; None when there is none."""
+    found = [f"{code}: {message} at {location}" for code, message, location in found_problems]
     return f"Invalid State Machine Definition: '{', '.join(found)}'" if found else None
 
 
@@ -81,10 +88,11 @@ def problems(definition: Any) -> Iterator[Problem]:
     except (TypeError, ValueError) as error:
         yield "INVALID_JSON_DESCRIPTION", str(error), "/"
         return
-    yield from _graph(machine, "")
+    language = machine.get("QueryLanguage", "JSONPath") if isinstance(machine, dict) else ""
+    yield from _graph(machine, language, "")
 
 
-def _graph(machine: Any, location: str) -> Iterator[Problem]:
+def _graph(machine: Any, language: str, location: str) -> Iterator[Problem]:
     states = machine.get("States") if isinstance(machine, dict) else None
     if not isinstance(states, dict) or not states:
         yield _SCHEMA, "The field 'States' is required but was missing", location or "/"
@@ -95,7 +103,7 @@ def _graph(machine: Any, location: str) -> Iterator[Problem]:
     reached = {start}
     for name, state in states.items():
         here = f"{location}/States/{name}"
-        yield from _state(state, here)
+        yield from _state(state, language, here)
         for field, target in _targets(state):
             reached.add(target)
             if target not in states:
@@ -105,7 +113,7 @@ def _graph(machine: Any, location: str) -> Iterator[Problem]:
             yield _MISSING_TARGET, f'State "{name}" is not reachable.', f"{location}/States/{name}"
 
 
-def _state(state: State, here: str) -> Iterator[Problem]:
+def _state(state: State, language: str, here: str) -> Iterator[Problem]:
     kind = state.get("Type")
     if kind not in _FIELDS:
         yield _SCHEMA, f"Value should be one of {sorted(_FIELDS)}, but was {kind}", f"{here}/Type"
@@ -123,10 +131,12 @@ def _state(state: State, here: str) -> Iterator[Problem]:
     for field in ("Retry", "Catch"):
         yield from _handlers(state.get(field) or [], f"{here}/{field}")
     for index, branch in enumerate(state.get("Branches") or []):
-        yield from _graph(branch, f"{here}/Branches[{index}]")
+        yield from _graph(branch, language, f"{here}/Branches[{index}]")
     for field in ("Iterator", "ItemProcessor"):
         if field in state:
-            yield from _graph(state[field], f"{here}/{field}")
+            yield from _graph(state[field], language, f"{here}/{field}")
+    for check in STATE_CHECKS:
+        yield from check(state, language, here)
 
 
 def _targets(state: State) -> Iterator[tuple[str, str]]:

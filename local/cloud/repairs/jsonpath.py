@@ -153,6 +153,8 @@ def _rule(original: Function) -> Function:
         except _NotFoundError as error:
             cause = f"Invalid path '{error.path}': The choice state's condition path references an invalid value."
             raise stepfunctions._ExecutionError(_RUNTIME, cause) from error
+        if "BooleanEquals" in literal:  # 1 is no boolean
+            return isinstance(value, bool) and bool(value == literal["BooleanEquals"])
         if "IsNumeric" in literal:
             return bool(stepfunctions._is_num(value) == literal["IsNumeric"])
         return bool(original(literal, data, ctx))

@@ -1,8 +1,7 @@
-"""T10, T13: what AWS refuses or applies when a stack or a machine is made."""
+"""T10, T13, T36: what is refused or applied when a stack or a machine is made."""
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import ALLOW_ALL, RUNTIME, Account, cloud_without, until
+from tests.integration.cloud.account import ALLOW_ALL, RUNTIME, Account, until
 
 PASS = {"Type": "Pass", "End": True}
 TASK = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sqs:listQueues"}
@@ -61,11 +60,72 @@ REFUSED = {
         "Missing 'Next' target: C at /States/A/ItemProcessor/States/B/Next",
     ),
 }
+EACH = {"Type": "Map", "ItemProcessor": machine("B", B=PASS), "End": True}
+APART = {**EACH, "ItemProcessor": {**machine("B", B=PASS), "ProcessorConfig": {"Mode": "DISTRIBUTED"}}}
+READER = {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "MANIFEST"}}
+IGNORED = "The embedded cloud would ignore the field '{}', which AWS acts upon at /States/A/{}"
+SILENT = {
+    "batches": (machine(A={**APART, "ItemBatcher": {"MaxItemsPerBatch": 2}}), IGNORED.replace("{}", "ItemBatcher")),
+    "results": (machine(A={**APART, "ResultWriter": {"Resource": "x"}}), IGNORED.replace("{}", "ResultWriter")),
+    "tolerance": (
+        machine(A={**APART, "ToleratedFailureCountPath": "$.n"}),
+        IGNORED.replace("{}", "ToleratedFailureCountPath"),
+    ),
+    "concurrency": (machine(A={**EACH, "MaxConcurrencyPath": "$.n"}), IGNORED.replace("{}", "MaxConcurrencyPath")),
+    "credentials": (
+        machine(A={**TASK, "Credentials": {"RoleArn": "arn:aws:iam::1:role/r"}, "End": True}),
+        IGNORED.replace("{}", "Credentials"),
+    ),
+    "assign": (machine(A={**PASS, "Assign": {"a": 1}}), IGNORED.replace("{}", "Assign")),
+    "parallel in JSONata": (
+        machine(
+            A={
+                "Type": "Parallel",
+                "QueryLanguage": "JSONata",
+                "Branches": [machine("B", B=PASS)],
+                "Output": "{% 1 %}",
+                "End": True,
+            }
+        ),
+        IGNORED.replace("{}", "Output"),
+    ),
+    "inline reader": (machine(A={**EACH, "ItemReader": READER}), "Field 'ItemReader' is not supported in inline Maps"),
+    "reader": (machine(A={**APART, "ItemReader": READER}), "not MANIFEST by arn:aws:states:::s3:getObject"),
+    "language": (
+        machine(A={**PASS, "QueryLanguage": "JSONata", "Parameters": {}}),
+        "Field 'Parameters' is not supported in JSONata states",
+    ),
+    "other language": (machine(A={**PASS, "Output": 1}), "Field 'Output' is not supported in JSONPath states"),
+    "comparison": (
+        machine(
+            A={"Type": "Choice", "Choices": [{"Not": {"Variable": "$.a", "StringEqual": "b"}, "Next": "B"}]}, B=PASS
+        ),
+        "A rule needs a Variable and one comparison, but has ['StringEqual', 'Variable'] at "
+        "/States/A/Choices[0]/Not[0]",
+    ),
+    "escape": (
+        machine(A={"Type": "Choice", "Choices": [{"Variable": "$.a", "StringMatches": "a\\*b", "Next": "B"}]}, B=PASS),
+        "The embedded cloud knows no escapes in StringMatches at /States/A/Choices[0]/StringMatches",
+    ),
+    "element": (machine(A={**PASS, "ResultPath": "$.a[0]"}), "sets no elements of arrays by ResultPath"),
+    "condition": (
+        machine(A={"Type": "Choice", "QueryLanguage": "JSONata", "Choices": [{"Next": "B"}]}, B=PASS),
+        "The field 'Condition' is required but was missing",
+    ),
+    "wait": (machine(A={"Type": "Wait", "End": True}), "Exactly one of"),
+    "heartbeat": (
+        machine(A={**TASK, "TimeoutSeconds": 5, "HeartbeatSeconds": 5, "End": True}),
+        "HeartbeatSeconds must be smaller than TimeoutSeconds",
+    ),
+    "branches": (machine(A={"Type": "Parallel", "Branches": [], "End": True}), "The field 'Branches' should have"),
+    "processor": (machine(A={"Type": "Map", "End": True}), "The field 'ItemProcessor' is required"),
+}
+WAITING = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", [*REFUSED, *SILENT])
 def test_a_definition_that_cannot_run_is_refused(account: Account, name: str) -> None:
-    definition, reason = REFUSED[name]
+    definition, reason = {**REFUSED, **SILENT}[name]
 
     with pytest.raises(ClientError) as refused:
         account.machine(definition)
@@ -74,6 +134,26 @@ def test_a_definition_that_cannot_run_is_refused(account: Account, name: str) ->
     assert error["Code"] == "InvalidDefinition"
     assert error["Message"].startswith("Invalid State Machine Definition: '")
     assert reason in error["Message"]
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        ({"Type": "Task", "Resource": WAITING, "End": True}, f"does not support '{WAITING}' service integration"),
+        (APART, "Express state machine does not support Distributed Map"),
+    ],
+)
+def test_an_express_machine_waits_for_nothing(account: Account, states: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ClientError, match=reason):
+        account.machine(machine(A=states), kind="EXPRESS")
+    properties = {
+        "RoleArn": account.role("states.amazonaws.com", ALLOW_ALL),
+        "DefinitionString": json.dumps(machine(A=states)),
+        "StateMachineType": "EXPRESS",
+    }
+    assert (
+        reason in stack(account, Machine={"Type": "AWS::StepFunctions::StateMachine", "Properties": properties})[1][0]
+    )
 
 
 def test_text_that_is_no_json(account: Account) -> None:
@@ -177,9 +257,10 @@ def test_a_functions_reserved_concurrency(account: Account) -> None:
     assert account.functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 2
 
 
-def test_without_the_repairs(tmp_path: Path) -> None:
-    with cloud_without("T10,T13", tmp_path) as account:
-        assert account.machine(REFUSED["next"][0])
-        stack(account, Table=table("t", TimeToLiveSpecification={"AttributeName": "expires", "Enabled": True}))
-        ttl = account.client("dynamodb").describe_time_to_live(TableName="t")["TimeToLiveDescription"]
-        assert ttl["TimeToLiveStatus"] == "DISABLED"
+@pytest.mark.without("T10", "T13", "T36")
+def test_without_the_repairs(bare: Account) -> None:
+    assert bare.machine(REFUSED["next"][0])
+    assert bare.run(SILENT["batches"][0], [1, 2, 3])["output"] == [1, 2, 3]  # three items, no batches
+    stack(bare, Table=table("t", TimeToLiveSpecification={"AttributeName": "expires", "Enabled": True}))
+    ttl = bare.client("dynamodb").describe_time_to_live(TableName="t")["TimeToLiveDescription"]
+    assert ttl["TimeToLiveStatus"] == "DISABLED"

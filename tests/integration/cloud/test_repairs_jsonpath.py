@@ -1,13 +1,12 @@
 """T1: a JSONPath that finds nothing fails the execution with States.Runtime, which nothing catches."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import Account, cloud_without
+from tests.integration.cloud.account import Account
 
 CATCH_ALL = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
 PASS = {"Type": "Pass", "End": True}
@@ -135,6 +134,10 @@ def test_comparison_paths_that_ministack_lacks(account: Account) -> None:
     assert run(account, choice(Variable="$.a", StringLessThanPath="$.b"), {"a": "a", "b": "b"})["output"] is True
 
 
+def test_a_number_is_no_boolean(account: Account) -> None:
+    assert run(account, choice(Variable="$.a", BooleanEquals=True), {"a": 1})["output"] is False
+
+
 def test_null_is_a_value_and_a_wildcard_may_find_little(account: Account) -> None:
     state = {"Type": "Pass", "Parameters": {"null.$": "$.none", "ids.$": "$.rows[*].id"}, "End": True}
 
@@ -170,6 +173,6 @@ def test_a_result_path_into_something_without_fields_fails(account: Account) -> 
     assert ended["error"] == "States.ResultPathMatchFailure"
 
 
-def test_without_the_repair_a_missing_path_is_null(tmp_path: Path) -> None:
-    with cloud_without("T1", tmp_path) as account:
-        assert run(account, MISSING["Parameters"])["output"] == {"a": None}
+@pytest.mark.without("T1")
+def test_without_the_repair_a_missing_path_is_null(bare: Account) -> None:
+    assert run(bare, MISSING["Parameters"])["output"] == {"a": None}
