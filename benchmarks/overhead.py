@@ -128,14 +128,8 @@ def system_round(stack: Stack, pipeline: str, upload: Path) -> tuple[float, RunR
 
 
 def retrain_transitions(stack: Stack, run: RunRecord) -> int:
-    """All states of the run, those inside its Maps too, which the embedded cloud's history leaves out."""
-    assert run.plan is not None
-    assert run.plan.train is not None
-    assert run.selection is not None
-    seen = ended_timeline(stack, run)
-    inside = {"Train Candidate": run.plan.train.candidates, "Score Model": run.selection.models_to_score}
-    names = {state.name for state in seen.states}
-    return seen.transitions + sum(len(items) for name, items in inside.items() if name not in names)
+    """All states of the run, those inside its Maps too."""
+    return ended_timeline(stack, run).transitions
 
 
 def newest_ingest(stack: Stack) -> str:

@@ -97,15 +97,15 @@ def redrivability(execution: Execution, has_machine: bool, now: float) -> tuple[
 
 
 def _start(execution: Execution, token: str | None) -> str:
-    moment = str(now_iso())
-    place = execution.get("place")
-    if place and execution.get("error") == "States.DataLimitExceeded":
+    moment, place = str(now_iso()), _place(execution)
+    if execution.get("error") == "States.DataLimitExceeded":
         place["branches"] = {}  # their results together were too large, so they are all made anew
     tokens = {**execution.get("redriveTokens", {}), **({token: moment} if token else {})}
     execution.update(
         redriveCount=execution.get("redriveCount", 0) + 1,
         redriveDate=moment,
         redriveTokens=dict(list(tokens.items())[-_TOKENS:]),
+        place=place,
         error=None,
         cause=None,
         output=None,
@@ -118,6 +118,21 @@ def _start(execution: Execution, token: str | None) -> str:
     arguments = (stepfunctions._run_execution, execution["executionArn"])
     threading.Thread(target=copy_context().run, args=arguments, daemon=True).start()
     return moment
+
+
+def _place(execution: Execution) -> walking.Place:
+    """Where it stood. After a crash only the history tells: the state it had entered, and nothing of its branches."""
+    known = execution.get("place") or walking.new_place()
+    machine = stepfunctions._state_machines[execution["stateMachineArn"]]
+    states = json.loads(execution.get("definition") or machine["definition"])["States"]
+    entered = (event.get("stateEnteredEventDetails", {}) for event in reversed(execution["events"]))
+    last = next((details for details in entered if details.get("name") in states), None)
+    if last is None:
+        return walking.new_place()
+    state, given = last["name"], last["input"]
+    if (known["state"], known["input"]) == (state, given):
+        return known
+    return {**walking.new_place(), "state": state, "input": given, "variables": known["variables"]}
 
 
 def _told(execution: Execution) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 MiniStack's own leaves nothing but a history behind, so that what has ended cannot go on. Here a place is kept in the
 execution's record, as JSON: the state of the walk and its input, and below it a place for each branch or iteration of
-that state, which has an output once it is through. Besides, `$$.Execution` has its RoleArn and counts redrives, and a
-Succeed state in JSONata has an Output.
+that state, which has an output once it is through. Besides, histories tell of branches and iterations, `$$.Execution`
+has its RoleArn and counts redrives, and a Succeed state in JSONata has an Output.
 """
 
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ class _Run:
 class _Visit:
     """A state at work, as its branches and iterations see it."""
 
+    name: str
     place: Place
     state: State
     resumed: bool
@@ -124,7 +126,7 @@ def _run_execution(exec_arn: str) -> None:
     try:
         place = execution.setdefault("place", new_place())
         ctx = _context(execution, machine, definition, place)
-        output = _walk(definition, json.loads(execution["input"]), place, ctx, execution, recorded=True)
+        output = _walk(definition, json.loads(execution["input"]), place, ctx, execution)
         _end(run, lambda: _succeed(execution, json.dumps(output)))
     except _Failure as failure:
         error, cause = failure.error, failure.cause
@@ -169,9 +171,7 @@ def _succeed(execution: Execution, output: str) -> None:
 # -- states -------------------------------------------------------------------------------------------------------
 
 
-def _walk(
-    machine: State, given: Any, place: Place, ctx: dict[str, Any], execution: Execution, *, recorded: bool = False
-) -> Any:
+def _walk(machine: State, given: Any, place: Place, ctx: dict[str, Any], execution: Execution) -> Any:
     """From where the place is, or the start, to the end; the output of the last state."""
     resumed = place["state"] is not None
     name = place["state"] if resumed else machine.get("StartAt")
@@ -186,16 +186,15 @@ def _walk(
         if not resumed:
             place.update(input=json.dumps(document), state=name, variables=dict(ctx.get("variables", {})), branches={})
         # What is redriven is scheduled again; only a Fail state is entered again.
-        if recorded and (not resumed or state["Type"] == "Fail"):
+        if not resumed or state["Type"] == "Fail":
             details = {"name": name, "input": place["input"]}
             stepfunctions._add_event(execution, f"{state['Type']}StateEntered", {"stateEnteredEventDetails": details})
-        _visit.set(_Visit(place, state, resumed))
+        _visit.set(_Visit(name, place, state, resumed))
         document, following = _perform(state, document, execution, ctx)
         if overtaken():
             raise _OvertakenError
-        if recorded:
-            details = {"name": name, "output": json.dumps(document)}
-            stepfunctions._add_event(execution, f"{state['Type']}StateExited", {"stateExitedEventDetails": details})
+        details = {"name": name, "output": json.dumps(document)}
+        stepfunctions._add_event(execution, f"{state['Type']}StateExited", {"stateExitedEventDetails": details})
         name, resumed = following, False
     return document
 
@@ -224,9 +223,26 @@ def _run_sub_machine(states: Any, start_at: Any, input_data: Any, execution: Exe
     place = visit.branch(states, ctx) if visit else new_place()
     if place["output"] is None:
         # The branches of a Parallel state are given one context object to share.
-        output = _walk({"States": states, "StartAt": start_at}, input_data, place, {**ctx}, execution)
+        with _told(visit, execution, ctx):
+            output = _walk({"States": states, "StartAt": start_at}, input_data, place, {**ctx}, execution)
         place.update(output=json.dumps(output), state=None, input=None, branches={})
     return json.loads(place["output"])
+
+
+@contextmanager
+def _told(visit: _Visit | None, execution: Execution, ctx: dict[str, Any]) -> Iterator[None]:
+    """The events of an iteration of an inline Map; branches have none, and a Map Run's children are executions."""
+    if visit is None or visit.state["Type"] != "Map" or execution.get("mapRunArn"):
+        yield
+        return
+    details = {"name": visit.name, "index": ctx["Map"]["Item"]["Index"]}
+    stepfunctions._add_event(execution, "MapIterationStarted", {"mapIterationStartedEventDetails": details})
+    try:
+        yield
+    except _Failure:
+        stepfunctions._add_event(execution, "MapIterationFailed", {"mapIterationFailedEventDetails": details})
+        raise
+    stepfunctions._add_event(execution, "MapIterationSucceeded", {"mapIterationSucceededEventDetails": details})
 
 
 def _beginning(original: Function) -> Function:
@@ -236,6 +252,9 @@ def _beginning(original: Function) -> Function:
             if not visit.resumed:  # entered, or tried again: all its branches are to be walked
                 visit.place["branches"] = {}
             visit.resumed = False
-        return original(state_def, raw_input, execution, ctx)
+        stepfunctions._add_event(execution, f"{state_def['Type']}StateStarted")
+        done = original(state_def, raw_input, execution, ctx)
+        stepfunctions._add_event(execution, f"{state_def['Type']}StateSucceeded")
+        return done
 
     return run

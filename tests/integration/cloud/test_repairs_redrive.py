@@ -1,8 +1,6 @@
 """T35, T11: an execution goes on where it failed, and its history has an end."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
 from local.cloud.repairs import redrive
-from tests.integration.cloud.account import Account, cloud_without, until
+from tests.integration.cloud.account import Account, until
 
 # Fails until its event, or the object it looks for, says otherwise.
 MOODY = """
@@ -46,7 +44,7 @@ def account(cloud: Cloud) -> Account:
 
 
 @pytest.fixture(scope="module")
-def moody(account: Account) -> Iterator[str]:
+def moody(account: Account) -> str:
     account.client("s3").create_bucket(Bucket="moods")
     return account.function(MOODY)
 
@@ -128,7 +126,7 @@ def test_only_iterations_and_branches_that_failed_are_made_again(account: Accoun
         "End": True,
     }
     machine = account.machine({"StartAt": "Both", "States": {"Both": both}})
-    execution = account.start(machine, [{"mood": "sunny"}, {"mood": "cloudy"}])  # type: ignore[arg-type]
+    execution = account.start(machine, [{"mood": "sunny"}, {"mood": "cloudy"}])
     assert account.end(execution)["status"] == "FAILED"
     cheer(account, "cloudy")
 
@@ -138,6 +136,24 @@ def test_only_iterations_and_branches_that_failed_are_made_again(account: Accoun
     sunny, cloudy = ({"mood": mood, "calls": 1} for mood in ("sunny", "cloudy"))
     assert json.loads(ended["output"]) == [[sunny, cloudy], sunny]
     assert types(account, execution).count("TaskScheduled") == 4
+
+
+def test_the_history_tells_of_branches_and_iterations(account: Account) -> None:
+    each = {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": CYCLE, "End": True}
+    both = {"Type": "Parallel", "Branches": [{"StartAt": "Each", "States": {"Each": each}}], "End": True}
+    execution = account.start(account.machine({"StartAt": "Both", "States": {"Both": both}}), [{"end": True}])
+
+    assert account.end(execution)["status"] == "SUCCEEDED"
+
+    passes = ("PassStateEntered", "PassStateExited") * 2
+    choice = ("ChoiceStateEntered", "ChoiceStateExited", "SucceedStateEntered", "SucceedStateExited")
+    assert types(account, execution) == [
+        "ExecutionStarted",
+        *("ParallelStateEntered", "ParallelStateStarted", "MapStateEntered", "MapStateStarted", "MapIterationStarted"),
+        *(*passes, *choice),
+        *("MapIterationSucceeded", "MapStateSucceeded", "MapStateExited", "ParallelStateSucceeded"),
+        *("ParallelStateExited", "ExecutionSucceeded"),
+    ]
 
 
 def test_it_goes_on_with_the_definition_and_the_variables_it_began_with(account: Account, moody: str) -> None:
@@ -264,18 +280,18 @@ def test_a_history_ends_at_25000_events(account: Account) -> None:
     assert (last["id"], last["type"]) == (25_000, "ExecutionFailed")
 
 
-def test_without_the_repairs_nothing_is_redriven_and_histories_have_no_end(tmp_path: Path) -> None:
-    with cloud_without("redrive,history", tmp_path) as account:
-        execution = account.start(account.machine({"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "No"}}}))
-        assert "redriveStatus" not in account.end(execution)
-        with pytest.raises(ClientError, match="InvalidAction"):
-            account.states.redrive_execution(executionArn=execution)
+@pytest.mark.without("T11", "T35")
+def test_without_the_repairs_nothing_is_redriven_and_histories_have_no_end(bare: Account) -> None:
+    execution = bare.start(bare.machine({"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "No"}}}))
+    assert "redriveStatus" not in bare.end(execution)
+    with pytest.raises(ClientError, match="InvalidAction"):
+        bare.states.redrive_execution(executionArn=execution)
 
-        endless = account.start(account.machine(CYCLE), {"end": False})
+    endless = bare.start(bare.machine(CYCLE), {"end": False})
 
-        def beyond() -> bool:
-            page = account.states.get_execution_history(executionArn=endless, reverseOrder=True, maxResults=1)
-            return bool(page["events"][0]["id"] > 25_000)
+    def beyond() -> bool:
+        page = bare.states.get_execution_history(executionArn=endless, reverseOrder=True, maxResults=1)
+        return bool(page["events"][0]["id"] > 25_000)
 
-        until(beyond, 60)
-        account.states.stop_execution(executionArn=endless)
+    until(beyond, 60)
+    bare.states.stop_execution(executionArn=endless)
