@@ -20,7 +20,8 @@ class CloudSettings:
     glue_python: Path = REPOSITORY / ".envs/glue/bin/python"
     # How many seconds of a deployment's waits and of an alarm's periods pass in one: an hour's bake takes a minute.
     speed: float = 60.0
-    without: str = ""  # repairs to leave out, by name or trap, comma-separated: tests show what each one changes
+    # Repairs to leave out, by name or trap, comma-separated, or "all": tests show what each one changes.
+    without: str = ""
 
     def __post_init__(self) -> None:
         if not self.speed > 0:
@@ -30,6 +31,11 @@ class CloudSettings:
     def endpoint_url(self) -> str:
         """The one URL of every service."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The names in `without`."""
+        return frozenset(filter(None, self.without.split(",")))
 
     @property
     def pid_file(self) -> Path:

@@ -11,16 +11,19 @@ from local.cloud.repairs import (
     authority,
     definitions,
     delivery,
+    dialect,
     history,
     http_api_access,
     http_api_routes,
     jsonpath,
     lambda_environment,
+    lambda_metrics,
     layer_access,
     log_metrics,
     metrics,
     redrive,
     resources,
+    role_passing,
     roles,
     s3_events,
     schedules,
@@ -32,7 +35,7 @@ from local.cloud.repairs import (
 )
 from local.cloud.settings import CloudSettings
 
-__all__ = ["REPAIRS", "Repair", "apply"]
+__all__ = ["GLUE_TRAPS", "REPAIRS", "Repair", "apply"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ REPAIRS = (
     Repair("jsonpath", ("T1",), lambda _: jsonpath.apply()),
     Repair("task_state", ("T8", "T9", "T11", "T23", "T25", "T26"), lambda _: task_state.apply()),
     Repair("definitions", ("T10",), lambda _: definitions.apply()),
+    Repair("dialect", ("T36",), lambda _: dialect.apply()),
     Repair("roles", ("T2", "T4"), lambda _: roles.apply()),
+    Repair("role_passing", ("T4",), lambda _: role_passing.apply()),
     Repair("status_events", ("T22",), lambda _: status_events.apply()),
     # After status_events, for it counts also what that one keeps off the bus.
     Repair("service_metrics", ("T32",), service_metrics.apply),
@@ -66,6 +71,7 @@ REPAIRS = (
     Repair("metrics", ("T12",), lambda _: metrics.apply()),
     Repair("log_metrics", ("T14",), lambda _: log_metrics.apply()),
     Repair("lambda_environment", ("T5", "T15", "T16", "T17"), lambda_environment.apply),
+    Repair("lambda_metrics", ("T32",), lambda _: lambda_metrics.apply()),
     Repair("resources", ("T13",), lambda _: resources.apply()),
     Repair("schedules", ("T28",), lambda _: schedules.apply()),
     Repair("layer_access", ("T33",), lambda _: layer_access.apply()),
@@ -74,18 +80,20 @@ REPAIRS = (
     # Last, so that it sees everything that the others let through.
     Repair("durability", ("kill",), durability.apply),
 )
+# Not repaired but replaced: by our own Glue jobs, which can be left out as well.
+GLUE_TRAPS = ("T6", "T19")
 
 
 def apply(settings: CloudSettings) -> None:
-    """Installs every repair but those named in `settings.without`; RepairError when MiniStack is not as expected.
+    """Installs every repair but those that `settings.without` names (`all`: none at all).
 
-    MiniStack reads its settings while it is imported, so this package may be imported only after they are set.
+    RepairError when MiniStack is not as expected. It reads its settings while it is imported, so this package may be
+    imported only after they are set.
     """
     authority.check()
-    without = set(filter(None, settings.without.split(",")))
-    unknown = without - {name for repair in REPAIRS for name in (repair.name, *repair.traps)}
-    if unknown:
+    known = {name for repair in REPAIRS for name in (repair.name, *repair.traps)}
+    if unknown := settings.left_out - known - {"all", *GLUE_TRAPS}:
         raise ValueError(f"There is no repair {', '.join(sorted(unknown))}.")
     for repair in REPAIRS:
-        if without.isdisjoint({repair.name, *repair.traps}):
+        if settings.left_out.isdisjoint({"all", repair.name, *repair.traps}):
             repair.install(settings)

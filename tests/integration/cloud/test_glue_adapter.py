@@ -120,6 +120,19 @@ def test_a_role_that_glue_may_not_assume_is_refused(account: Account, glue: Any,
         glue.start_job_run(JobName=name)
 
 
+@pytest.mark.without("T6", "T19")
+def test_without_our_glue_a_job_without_its_script_succeeds_and_none_gets_arguments(bare: Account) -> None:
+    glue, s3, name = bare.client("glue"), bare.client("s3"), f"job-{uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=name)
+    command = {"Name": "pythonshell", "ScriptLocation": f"s3://{name}/job.py", "PythonVersion": "3.9"}
+    glue.create_job(Name=name, Role=bare.role(GLUE, allow("s3:*")), Command=command)
+    assert finished(glue, name, glue.start_job_run(JobName=name)["JobRunId"])["JobRunState"] == "SUCCEEDED"
+
+    s3.put_object(Bucket=name, Key="job.py", Body=b"import sys; sys.exit(str(sys.argv[1:]))")
+    run = finished(glue, name, glue.start_job_run(JobName=name, Arguments={"--a": "b"})["JobRunId"])
+    assert (run["JobRunState"], "[]" in run["ErrorMessage"]) == ("FAILED", True)
+
+
 def test_callers_need_permission_for_the_job(account: Account, job: str) -> None:
     own = f"arn:aws:glue:us-east-1:000000000000:job/{job}"
     document = {"Version": "2012-10-17", "Statement": [allow("glue:StartJobRun", own)]}

@@ -3,7 +3,6 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
 from local.cloud.repairs.alarm_rules import judge
-from tests.integration.cloud.account import Account, cloud_without, until
+from tests.integration.cloud.account import Account, until
 
 HOUR = 3600
 EMITTER = """
@@ -292,14 +291,14 @@ def test_missing_data_counts_as_documented(needed: int, periods: str, states: st
     assert judged == [STATES[state] for state in states]
 
 
-def test_without_the_repairs(tmp_path: Path) -> None:
-    with cloud_without("T12,T14", tmp_path) as account:
-        cloudwatch = put_alarm(account, "other")
-        put_metric(cloudwatch, "other", 1, "flights")
-        assert alarm_state(cloudwatch, "other") == "ALARM"
-        assert asked(cloudwatch, "other", "Sum", dimensions=()) != []
+@pytest.mark.without("T12", "T14")
+def test_without_the_repairs(bare: Account) -> None:
+    cloudwatch = put_alarm(bare, "other")
+    put_metric(cloudwatch, "other", 1, "flights")
+    assert alarm_state(cloudwatch, "other") == "ALARM"
+    assert asked(cloudwatch, "other", "Sum", dimensions=()) != []
 
-        function = account.function(EMITTER)
-        account.invoke(function, {"metric": "stalled", "values": [1]})
-        until(lambda: "_aws" in account.logged(function))
-        assert asked(cloudwatch, "stalled", "Sum") == []
+    function = bare.function(EMITTER)
+    bare.invoke(function, {"metric": "stalled", "values": [1]})
+    until(lambda: "_aws" in bare.logged(function))
+    assert asked(cloudwatch, "stalled", "Sum") == []

@@ -1,7 +1,9 @@
 """The repairs refuse to start on a MiniStack they were not written for, and the table of them is complete."""
 
+import ast
 import importlib
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,10 +15,11 @@ import pytest
 from ministack.services import stepfunctions
 
 from local.cloud.process import Cloud, CloudError, CloudSettings, free_port
-from local.cloud.repairs import REPAIRS, jsonpath
+from local.cloud.repairs import REPAIRS, jsonpath, patching
 from local.cloud.repairs.delivery import RetryPolicy, UndeliverableError, retry_delivery
 from local.cloud.repairs.patching import RepairError, edit, expect, replace
 
+REPOSITORY = Path(__file__).parents[3]
 _SOURCE = """
 import time
 
@@ -83,12 +86,82 @@ def test_leaving_out_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
         cloud.up()
 
 
-def test_every_repair_has_its_row_in_the_document() -> None:
-    text = (Path(__file__).parents[3] / "docs/embedded-cloud.md").read_text()
-    rows = re.findall(r"^\| (T\d+|speed|kill) \|.*`(test_repairs_\w+\.py)` \|$", text, re.MULTILINE)
+# -- the table of traps -------------------------------------------------------------------------------------------
 
-    assert {trap for trap, _ in rows} >= {trap for repair in REPAIRS for trap in repair.traps}
-    assert all((Path(__file__).parent / test).exists() for _, test in rows)
+
+@dataclass(frozen=True)
+class Row:
+    """One trap of the table: the modules that repair it, and the files that test it."""
+
+    modules: frozenset[str]
+    tests: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, Row]:
+    """The table of docs/embedded-cloud.md, by trap."""
+    text = (REPOSITORY / "docs/embedded-cloud.md").read_text()
+    rows = re.findall(r"^\| (T\d+|speed|kill) \|.*\| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    return {trap: Row(*(frozenset(re.findall(r"`([^`]+)`", cell)) for cell in cells)) for trap, *cells in rows}
+
+
+def test_every_trap_has_a_row(table: dict[str, Row]) -> None:
+    assert {f"T{number}" for number in range(1, 25)} <= set(table)
+
+
+def test_every_repair_stands_in_the_rows_of_its_traps(table: dict[str, Row]) -> None:
+    repaired = {(trap, repair.name) for repair in REPAIRS for trap in repair.traps}
+
+    assert {(trap, module) for trap, row in table.items() for module in row.modules} == repaired
+
+
+def test_every_module_is_a_repair_or_part_of_one() -> None:
+    folder = Path(patching.__file__).parent
+    sources = {path.stem: path.read_text() for path in folder.glob("*.py") if path.stem != "__init__"}
+    unused = {
+        name
+        for name in sources.keys() - {repair.name for repair in REPAIRS}
+        if not any(re.search(rf"repairs(\.| import .*){name}\b", source) for source in sources.values())
+    }
+
+    assert unused == set()
+
+
+def test_every_row_names_tests_that_exist(table: dict[str, Row]) -> None:
+    files = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+
+    assert {trap for trap, row in table.items() if not row.tests or not row.tests <= files} == set()
+
+
+def test_every_repair_has_a_test_that_shows_the_difference_without_it(table: dict[str, Row]) -> None:
+    shown = {
+        (str(trap.value), path.name)
+        for path in Path(__file__).parent.glob("test_*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.without"
+        for trap in call.args
+        if isinstance(trap, ast.Constant)
+    }
+    repaired = {trap for trap in table if trap != "T18"}  # a client's fault, which no cloud can repair
+
+    assert {trap for trap, file in shown if file in table[trap].tests} == repaired
+
+
+def test_no_file_runs_the_command_line_tool_that_leaves_the_cloud() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    names = filter(None, listed.stdout.split("\0"))
+    scripts = [REPOSITORY / name for name in names if name.endswith((".sh", ".yml", ".yaml", "Makefile"))]
+
+    assert scripts
+    assert [script for script in scripts if re.search(r"\baws +sqs\b", script.read_text())] == []
+
+
+def test_a_call_that_leaves_the_cloud_has_keys_of_nobody(tmp_path: Path) -> None:
+    environment = Cloud(CloudSettings(port=free_port(), state=tmp_path)).environment()
+
+    assert not re.fullmatch("A[A-Z]IA[A-Z2-7]{16}", environment["AWS_ACCESS_KEY_ID"])
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "test"
+    assert environment["AWS_SESSION_TOKEN"] == ""
 
 
 # -- the retry policy of a target ---------------------------------------------------------------------------------

@@ -209,14 +209,15 @@ def test_an_update_replaces_the_routes(account: Account) -> None:
     assert [api.post(path, "1", body={}).status for path in ("others", "things")] == [200, 404]
 
 
-def test_without_the_import_the_api_has_no_routes(tmp_path: Path) -> None:
-    with cloud_without("T29", tmp_path) as account:
-        url = deployed(account)
-        api_id = url.split("//")[1].split(".")[0]
-        local = f"http://127.0.0.1:{account.cloud.settings.port}/_aws/execute-api/{api_id}"
-        assert Api(local, account.cloud.session()).post("things", "1", body={}).status == 404
+@pytest.mark.without("T29")
+def test_without_the_import_the_api_has_no_routes(bare: Account) -> None:
+    url = deployed(bare)
+    api_id = url.split("//")[1].split(".")[0]
+    local = f"http://127.0.0.1:{bare.cloud.settings.port}/_aws/execute-api/{api_id}"
+    assert Api(local, bare.cloud.session()).post("things", "1", body={}).status == 404
 
 
+@pytest.mark.without("T30")
 def test_without_the_door_anything_that_looks_like_a_header_comes_in(tmp_path: Path) -> None:
     with cloud_without("T30", tmp_path) as account:
         url = deployed(account)

@@ -2,14 +2,13 @@
 
 import io
 import zipfile
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import Account, allow, cloud_without
+from tests.integration.cloud.account import Account, allow
 
 READ = """
 import boto3
@@ -54,7 +53,7 @@ def test_another_version_is_not(account: Account) -> None:
     assert "not authorized to perform: lambda:GetLayerVersion" in refused["errorMessage"]
 
 
-def test_without_the_repair_a_policy_for_a_version_allows_nothing(tmp_path: Path) -> None:
-    with cloud_without("T33", tmp_path) as account:
-        refused, _ = read(account, 1)
-        assert "lambda:ListLayers" in refused["errorMessage"]
+@pytest.mark.without("T33")
+def test_without_the_repair_a_policy_for_a_version_allows_nothing(bare: Account) -> None:
+    refused, _ = read(bare, 1)
+    assert "lambda:ListLayers" in refused["errorMessage"]

@@ -1,13 +1,12 @@
 """T28: a policy for one group of schedules allows that group and no other."""
 
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import Account, allow, cloud_without
+from tests.integration.cloud.account import Account, allow
 
 SCHEDULE = """
 import boto3
@@ -51,6 +50,6 @@ def test_another_group_is_not(account: Account, group: str) -> None:
     assert "not authorized to perform: scheduler:CreateSchedule" in schedule_in(account, group)["errorMessage"]
 
 
-def test_without_the_repair_a_policy_for_a_group_allows_nothing(tmp_path: Path) -> None:
-    with cloud_without("T28", tmp_path) as account:
-        assert "AccessDenied" in schedule_in(account, "ours")["errorMessage"]
+@pytest.mark.without("T28")
+def test_without_the_repair_a_policy_for_a_group_allows_nothing(bare: Account) -> None:
+    assert "AccessDenied" in schedule_in(bare, "ours")["errorMessage"]

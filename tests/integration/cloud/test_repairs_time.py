@@ -3,13 +3,12 @@
 import json
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.cloud.process import Cloud
-from tests.integration.cloud.account import Account, cloud_without
+from tests.integration.cloud.account import Account
 
 PASS = {"Type": "Pass", "End": True}
 WAIT = {"StartAt": "Wait", "TimeoutSeconds": 1, "States": {"Wait": {"Type": "Wait", "Seconds": 8, "End": True}}}
@@ -121,6 +120,10 @@ def attempts(account: Account, **retrier: Any) -> list[float]:
         )
     )
     account.end(execution)
+    return waits_between(account, execution)
+
+
+def waits_between(account: Account, execution: str) -> list[float]:
     events = account.states.get_execution_history(executionArn=execution)["events"]
     moments = [event["timestamp"].timestamp() for event in events if event["type"] == "TaskScheduled"]
     return [later - earlier for earlier, later in pairwise(moments)]
@@ -191,8 +194,31 @@ def test_a_throttled_function_is_named_as_such(account: Account) -> None:
     assert ended["error"] == "Lambda.TooManyRequestsException"
 
 
-def test_without_the_repair_a_machine_never_times_out(tmp_path: Path) -> None:
+@pytest.mark.without("T8", "T9", "T11", "T23", "T25", "T26")
+def test_without_the_repair_time_size_and_tokens_mean_little(bare: Account) -> None:
+    url, _ = bare.queue()
     quick = {**WAIT, "States": {"Wait": {"Type": "Wait", "Seconds": 2, "End": True}}}
-    with cloud_without("T23", tmp_path) as account:
-        execution = account.start(account.machine(quick))
-        assert account.end(execution)["status"] == "SUCCEEDED"
+    waiting = bare.machine({"StartAt": "A", "States": {"A": callback(url, HeartbeatSeconds=1, TimeoutSeconds=3)}})
+    again = {"ErrorEquals": ["ValueError", "Runtime.HandlerError"], "MaxAttempts": 2, "IntervalSeconds": 1}
+    retry = [{**again, "BackoffRate": 3, "MaxDelaySeconds": 1}]
+    task = {"Type": "Task", "Resource": bare.function(FAILS), "Retry": retry, "End": True}
+    failing = bare.machine({"StartAt": "A", "States": {"A": task}})
+
+    begun = {
+        "machine": bare.start(bare.machine(quick)),
+        "heartbeat": bare.states.start_execution(stateMachineArn=waiting, name="once")["executionArn"],
+        "retries": bare.start(failing),
+    }
+    with pytest.raises(bare.states.exceptions.ExecutionAlreadyExists):  # T26: the same name and input
+        bare.states.start_execution(stateMachineArn=waiting, name="once")
+    large = bare.function("def handler(event, context): return 'x' * 300_000")
+    assert bare.run_states({}, A={"Type": "Task", "Resource": large, "End": True})["status"] == "SUCCEEDED"  # T11
+    lost = callback(url, TimeoutSeconds=2, Resource="arn:aws:states:::lambda:invoke.waitForTaskToken")
+    lost["Parameters"] = {"FunctionName": bare.function(FAILS), "Payload": {"token.$": "$$.Task.Token"}}
+    assert bare.run_states({}, A=lost)["error"] == "States.Timeout"  # T25: the function failed at once
+
+    assert bare.end(begun["machine"])["status"] == "SUCCEEDED"  # T23
+    assert bare.end(begun["heartbeat"])["error"] == "States.Timeout"  # T8
+    bare.end(begun["retries"])
+    first, second = waits_between(bare, begun["retries"])
+    assert second > first + 1.2  # T9: three seconds, not one

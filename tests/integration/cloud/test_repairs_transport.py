@@ -1,13 +1,12 @@
 """T20: loopback counts as secure transport, and nothing else that is plain HTTP does."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from local.cloud.process import Cloud
 from local.cloud.repairs.transport import is_loopback
-from tests.integration.cloud.account import ALLOW_ALL, Account, cloud_without
+from tests.integration.cloud.account import ALLOW_ALL, Account
 
 TLS_ONLY = {
     "Effect": "Deny",
@@ -37,11 +36,11 @@ def test_a_function_on_this_machine_passes_a_tls_only_policy(cloud: Cloud) -> No
     assert put_from_a_function(Account(cloud)) == 200
 
 
-def test_without_the_repair_it_is_denied(tmp_path: Path) -> None:
-    with cloud_without("T20", tmp_path) as account:
-        denied = put_from_a_function(account)
-        assert isinstance(denied, dict)
-        assert "AccessDenied" in denied["errorMessage"]
+@pytest.mark.without("T20")
+def test_without_the_repair_it_is_denied(bare: Account) -> None:
+    denied = put_from_a_function(bare)
+    assert isinstance(denied, dict)
+    assert "AccessDenied" in denied["errorMessage"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"])

@@ -313,6 +313,7 @@ def test_stopping_an_execution_stops_the_job_it_waits_for(studio: Studio) -> Non
     assert (ended["status"], ended["cause"]) == ("ABORTED", "by hand")
 
 
+@pytest.mark.without("T24")
 def test_the_switch_leaves_the_job_of_a_stopped_execution_at_work(studio: Studio) -> None:
     request = studio.training("abandoned", sleep="60")
     train = {"Type": "Task", "End": True, **task("sagemaker:createTrainingJob.sync", request, TimeoutSeconds=100)}
