@@ -1,6 +1,7 @@
 """T5, T15, T16, T17: Python functions run on the Lambda interpreter, in a clean environment, and fail as on AWS."""
 
 import json
+import os
 import re
 import time
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud.process import Cloud
+from local.cloud.repairs import lambda_memory
 from tests.integration.cloud.account import RUNTIME, Account, archive, until
 
 PASS = {"Type": "Pass", "End": True}
@@ -96,6 +98,14 @@ def test_memory_that_is_mapped_and_not_used_does_not_count(account: Account) -> 
     report = re.search(r"Memory Size: 128 MB\tMax Memory Used: (\d+) MB", account.logged(function))
     assert report is not None
     assert 5 < int(report[1]) < 128
+
+
+def test_a_machine_without_proc_is_asked_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_proc = lambda_memory._peak_megabytes(os.getpid())
+    monkeypatch.setattr(lambda_memory, "_PROC", Path("/absent"))
+
+    assert lambda_memory._peak_megabytes(os.getpid()) == pytest.approx(by_proc, rel=0.1)
+    assert by_proc > 10
 
 
 def test_a_timeout_ends_the_environment(account: Account) -> None:

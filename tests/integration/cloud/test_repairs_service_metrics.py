@@ -86,19 +86,55 @@ def test_an_execution_that_fails_is_counted(account: Account, kind: str) -> None
     assert summed(account, machine, "ExecutionsTimedOut") == 0
 
 
+def test_what_a_machine_invokes_is_measured_by_function_and_of_all_together(account: Account) -> None:
+    before = of_functions(account)
+    function = account.function("def handler(event, context):\n    return 1 / event['by']\n")
+    task = {"Type": "Task", "Resource": function, "End": True}
+
+    for by in (1, 0):
+        account.run_states({"by": by}, A=task)
+    account.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    account.run_states({"by": 1}, A=task)
+
+    assert of_functions(account, function) == {"Invocations": 2, "Errors": 1, "Throttles": 1}
+    after = of_functions(account)
+    assert {name: after[name] - before[name] for name in after} == {"Invocations": 2, "Errors": 1, "Throttles": 1}
+    (durations,) = statistics(account, "AWS/Lambda", "Duration", {"FunctionName": name_of(function)}, "SampleCount")
+    assert durations["SampleCount"] == 2
+
+
+def of_functions(account: Account, function: str = "") -> dict[str, float]:
+    """The sums of one function's metrics, or of all functions'."""
+    dimensions = {"FunctionName": name_of(function)} if function else {}
+    return {
+        metric: sum(point["Sum"] for point in statistics(account, "AWS/Lambda", metric, dimensions))
+        for metric in ("Invocations", "Errors", "Throttles")
+    }
+
+
+def name_of(function: str) -> str:
+    return function.rsplit(":", 1)[-1]
+
+
 def summed(account: Account, machine: str, metric: str) -> float:
     return float(sum(point["Sum"] for point in stored(account, metric, machine)))
 
 
 def stored(account: Account, metric: str, machine: str) -> list[dict[str, Any]]:
+    return statistics(account, "AWS/States", metric, {"StateMachineArn": machine})
+
+
+def statistics(
+    account: Account, namespace: str, metric: str, dimensions: dict[str, str], statistic: Any = "Sum"
+) -> list[dict[str, Any]]:
     answer = account.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/States",
+        Namespace=namespace,
         MetricName=metric,
-        Dimensions=[{"Name": "StateMachineArn", "Value": machine}],
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
         StartTime=0,
         EndTime=4_000_000_000,
         Period=86_400,
-        Statistics=["Sum"],
+        Statistics=[statistic],
     )
     return list(answer["Datapoints"])
 
@@ -158,6 +194,9 @@ def test_without_the_repairs(bare: Account) -> None:
     machine = bare.machine(FAILING)
     bare.end(bare.start(machine))
     assert stored(bare, "ExecutionsFailed", machine) == []
+    function = bare.function("def handler(event, context): return 1")
+    bare.run_states({}, A={"Type": "Task", "Resource": function, "End": True})
+    assert of_functions(bare, function)["Invocations"] == 0
     formation = bare.client("cloudformation")
     formation.create_stack(StackName="measured", TemplateBody=json.dumps(STACK))
     assert "AccessDenied" in str(described(bare))
