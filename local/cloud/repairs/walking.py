@@ -253,7 +253,11 @@ def _beginning(original: Function) -> Function:
                 visit.place["branches"] = {}
             visit.resumed = False
         stepfunctions._add_event(execution, f"{state_def['Type']}StateStarted")
-        done = original(state_def, raw_input, execution, ctx)
+        try:
+            done = original(state_def, raw_input, execution, ctx)
+        except _Failure:
+            stepfunctions._add_event(execution, f"{state_def['Type']}StateFailed")
+            raise
         stepfunctions._add_event(execution, f"{state_def['Type']}StateSucceeded")
         return done
 
