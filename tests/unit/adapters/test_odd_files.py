@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ratchet.adapters import csv_file, upload_file
+from ratchet.adapters import csv_shape, upload_file
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import UploadTooLargeError
@@ -329,7 +329,7 @@ def test_the_profile_describes_what_was_accepted(judge: Judge) -> None:
 
 def test_large_files_are_read_in_pieces_and_keep_their_lines(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
-    monkeypatch.setattr(csv_file, "CHUNK", 700)
+    monkeypatch.setattr(csv_shape, "CHUNK", 700)
     bad = {2, 3, 500, 501, 777, 1001}
     rows = "".join(f"2017-03-01,Kiel,{99 if line in bad else 1},{line}\n" for line in range(2, 1002))
     judged = judge(HEADER + rows)
@@ -342,7 +342,7 @@ def test_quoted_line_breaks_in_pieces_send_the_file_to_the_exact_reader(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
-    monkeypatch.setattr(csv_file, "CHUNK", 700)
+    monkeypatch.setattr(csv_shape, "CHUNK", 700)
     judged = judge(HEADER + '2017-03-01,"Ki\nel",1,1\n' * 300)
     assert judged.lines("accepted") == tuple(range(2, 602, 2))
 
@@ -358,7 +358,7 @@ def test_a_full_disk_is_for_a_larger_place(judge: Judge, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(csv_file._Cutter, "write", full)
+    monkeypatch.setattr(csv_shape._Cutter, "write", full)
     with pytest.raises(UploadTooLargeError):
         judge(PLAIN)
 

@@ -1,23 +1,19 @@
-"""A CSV file's header, its lines and its records: found fast where each line is a record, exactly where not."""
+"""A CSV file's header and its records, found exactly: also where a line is no record."""
 
-import codecs
 import csv
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
-from ratchet.adapters.upload_file import CHUNK, FileRejected, not_utf8
+from ratchet.adapters.csv_shape import LONGEST_LINE, MAX_VALUE, Piece, Shape
+from ratchet.adapters.upload_file import FileRejected, not_utf8
 from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import needed_columns
 from ratchet.domain.data_contract import DELIMITERS, DataSection
 
-# Longer values are refused rather than held in memory: an unclosed quote would swallow the rest of the file.
-MAX_VALUE = 131_072
-LONGEST_LINE = 16 * MAX_VALUE
-_TAIL = 1 << 16
+_PICKED = 1 << 14  # bytes that are looked at together for single lines: splitting more costs more than reading less
 _PREAMBLE = 50  # lines in which a header is looked for
 
 
@@ -29,24 +25,6 @@ class Header(NamedTuple):
     lines: int
     line: int | None  # where it stands; None without one
     detected: bool  # the delimiter, which the contract does not state
-
-
-class Piece(NamedTuple):
-    """A file of whole lines cut out of the upload."""
-
-    path: Path
-    lines_before: int
-    lines: int
-
-
-class Shape(NamedTuple):
-    """What one pass over the bytes after the header tells."""
-
-    pieces: tuple[Piece, ...]
-    quotes: bool
-    spaced_quotes: bool  # perhaps a quote after a delimiter and spaces: `1, "a,b"`
-    lone_returns: bool  # \r as a line's end
-    underscores: bool
 
 
 class Record(NamedTuple):
@@ -116,96 +94,6 @@ def check_columns(columns: Iterable[str], needed: Iterable[str], unit: str) -> N
     known = set(found)
     if missing := [name for name in needed if name not in known]:
         raise FileRejected(file_findings.missing_columns(missing, [name for name in found if name], unit))
-
-
-def measure(path: Path, header: Header, data: DataSection, folder: Path, pieces: int) -> Shape:
-    """Looks at every byte after the header once, and cuts the lines into about equal pieces beside the file."""
-    spaced = re.compile(re.escape(header.delimiter).encode() + rb' +"')
-    quotes = spaced_quotes = underscores = False
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        lone_returns = not _skip(file, header.lines)
-        cutter = _Cutter(folder, header.lines, (path.stat().st_size - file.tell()) // pieces + 1)
-        ended_with_return = False
-        while chunk := file.read(CHUNK):
-            if b"\0" in chunk:
-                raise FileRejected(file_findings.nul_bytes(cutter.line + chunk.count(b"\n", 0, chunk.index(b"\0"))))
-            if not chunk.isascii() or decoder.getstate()[0]:
-                _decode(decoder, chunk, path, data)
-            if b"\r" in chunk or ended_with_return:
-                returns, line_ends = (
-                    chunk.count(b"\r"),
-                    chunk.count(b"\r\n") + (ended_with_return and chunk[:1] == b"\n"),
-                )
-                lone_returns = lone_returns or returns - chunk.endswith(b"\r") + ended_with_return > line_ends
-                ended_with_return = chunk.endswith(b"\r")
-            underscores = underscores or b"_" in chunk
-            if b'"' in chunk:
-                quotes, spaced_quotes = True, spaced_quotes or spaced.search(chunk) is not None
-            cutter.write(chunk)
-        _decode(decoder, b"", path, data, final=True)
-    return Shape(cutter.close(), quotes, spaced_quotes, lone_returns or ended_with_return, underscores)
-
-
-def _skip(file: BinaryIO, lines: int) -> bool:
-    """Goes past so many lines, or back to the start if \\r ends one of them."""
-    for _ in range(lines):
-        line = file.readline(LONGEST_LINE)
-        if not line.endswith(b"\n") or b"\r" in line.rstrip(b"\r\n"):
-            file.seek(0)
-            return False
-    return True
-
-
-def _decode(
-    decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, data: DataSection, final: bool = False
-) -> None:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError as error:
-        finding = not_utf8(path, stated=data.encoding is not None)
-        raise FileRejected(finding or file_findings.empty()) from error
-
-
-class _Cutter:
-    """Writes lines into one file after the other, each of at least `size` bytes but for the last."""
-
-    def __init__(self, folder: Path, lines_before: int, size: int) -> None:
-        self.line = lines_before + 1  # the current one's number
-        self._folder, self._size, self._pieces = folder, size, list[Piece]()
-        self._open()
-
-    def _open(self) -> None:
-        path = self._folder / f"piece-{len(self._pieces)}.csv"
-        self._file, self._before, self._tail = path.open("wb"), self.line - 1, b""
-
-    def write(self, chunk: bytes) -> None:
-        if self._file.tell() + len(chunk) >= self._size and (end := chunk.rfind(b"\n") + 1):
-            self._put(chunk[:end])
-            self._end()
-            self._open()
-            chunk = chunk[end:]
-        self._put(chunk)
-
-    def close(self) -> tuple[Piece, ...]:
-        """The pieces, the blank lines at the end not counted."""
-        self._end()
-        ending = self._tail[len(self._tail.rstrip(b"\r\n")) :]
-        last = self._pieces[-1]
-        blank = ending.count(b"\n") - 1 if last.lines else 0
-        unended = bool(self._tail) and not self._tail.endswith(b"\n")
-        self._pieces[-1] = last._replace(lines=last.lines + unended - max(blank, 0))
-        kept = [piece for piece in self._pieces if piece.lines > 0]
-        return tuple(kept)
-
-    def _put(self, chunk: bytes) -> None:
-        self._file.write(chunk)
-        self.line += chunk.count(b"\n")
-        self._tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (self._tail + chunk)[-_TAIL:]
-
-    def _end(self) -> None:
-        self._file.close()
-        self._pieces.append(Piece(Path(self._file.name), self._before, self.line - 1 - self._before))
 
 
 def records(path: Path, delimiter: str, *, after: int = 0, skip_spaces: bool) -> Iterator[Record]:
@@ -284,7 +172,7 @@ def _pick(pieces: Iterable[Piece], wanted: Iterator[tuple[int, int]]) -> Iterato
     for piece in pieces:
         line = piece.lines_before  # the last line before the block
         with piece.path.open("rb") as file:
-            while block := file.read(CHUNK) + file.readline():
+            while end and (block := file.read(_PICKED) + file.readline()):
                 texts: list[bytes] = []
                 last = line + block.count(b"\n") + (not block.endswith(b"\n"))
                 while end and start <= last:

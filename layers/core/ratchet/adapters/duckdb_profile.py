@@ -39,20 +39,18 @@ def profile(connection: "DuckDBPyConnection", accepted: Path, data: DataSection,
 
 
 def _exact(connection: "DuckDBPyConnection", table: str, accepted: Path, data: DataSection) -> Iterator[dict[str, Any]]:
-    """Of each column what all rows are looked at for; Parquet's statistics know the nulls, mostly."""
-    known = dict(
-        connection.execute(
-            "SELECT path_in_schema, sum(stats_null_count)::BIGINT "  # noqa: S608
-            f"FROM parquet_metadata({literal(str(accepted))}) GROUP BY 1 HAVING count(*) = count(stats_null_count)"
-        ).fetchall()
-    )
-    found = iter(_row(connection, profiling.exact(table, data.columns, known)))
+    """Of each column what all rows count for; nulls and bounds are in Parquet's own statistics, mostly."""
+    metadata = f"parquet_metadata({literal(str(accepted))})"
+    stated = connection.execute(profiling.statistics(metadata, data.columns)).fetchall()
+    known = {name: bounds for name, *bounds in stated}
+    _, *counted = _row(connection, profiling.exact(table, data.columns, known))
+    found = iter(counted)
     for name, rule in data.columns.items():
-        nulls = known[name] if name in known else next(found)
-        bounds = {"nulls": nulls, "min": next(found), "max": next(found)}
+        nulls, least, greatest = known[name] if name in known else (next(found), next(found), next(found))
+        figures = {"nulls": nulls, "min": least, "max": greatest}
         if rule.type in profiling.NUMBERS:
-            bounds |= {"mean": next(found), "deviation": next(found)}
-        yield bounds
+            figures |= {"mean": next(found), "deviation": next(found)}
+        yield figures
 
 
 def _row(connection: "DuckDBPyConnection", query: str) -> tuple[Any, ...]:

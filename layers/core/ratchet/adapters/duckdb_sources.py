@@ -1,15 +1,16 @@
 """Each format as relations of text that `domain.contract_sql` reads."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.adapters import csv_file
-from ratchet.adapters.csv_file import Header, Piece, Rewritten, Shape, check_columns
+from ratchet.adapters.csv_file import Header, Rewritten, check_columns
+from ratchet.adapters.csv_shape import MAX_VALUE, Piece, Shape, measure
 from ratchet.adapters.upload_file import CHUNK, FileRejected, check_text
 from ratchet.domain import file_findings
-from ratchet.domain.contract_sql import Part, Unit, identifier, literal, needed_columns, no_value
+from ratchet.domain.contract_sql import Part, Unit, identifier, literal, needed_columns, no_value, read_as
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import ValidationBrokenError
 from ratchet.domain.validation import Reading
@@ -36,6 +37,7 @@ class Lines:
     """A CSV file whose every line is a row, unless DuckDB finds otherwise."""
 
     parts: tuple[Part, ...]
+    typed: tuple[Part, ...]  # the same for a typed plan; none where the reader's casts would allow more than ours
     pieces: tuple[Piece, ...]
     rows: int
     counted: bool  # the rows need to be counted: a quoted value might hold a line's end
@@ -66,7 +68,8 @@ def text_source(
 
 def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, reading: Reading, threads: int) -> Source:
     header = csv_file.read_header(file, data)
-    shape = csv_file.measure(file, header, data, file.parent, threads if file.stat().st_size > _PIECE else 1)
+    pieces = threads if file.stat().st_size > _PIECE else 1
+    shape = measure(file, data, file.parent, pieces, after=header.lines, delimiter=header.delimiter)
     found = [*reading.detected, *(["delimiter"] if header.detected else [])]
     if header.line is not None and header.line != data.skip_lines + 1:
         found.append("header_line")
@@ -88,8 +91,11 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, readin
 
     if shape.spaced_quotes or shape.lone_returns or len(header.columns) < 2 or not shape.pieces:
         return Source(header.columns, exact(), "line", reading)
+    kinds = read_as(data, header.columns)
+    ours = shape.underscores or shape.double_signs or data.decimal == ","
     lines = Lines(
-        parts=_parts(shape, header, data),
+        parts=_parts(shape, header, data, ["VARCHAR"] * len(kinds)),
+        typed=() if ours else _parts(shape, header, data, kinds),
         pieces=shape.pieces,
         rows=sum(piece.lines for piece in shape.pieces),
         counted=shape.quotes,
@@ -100,11 +106,11 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, readin
     return Source(header.columns, lines, "line", reading)
 
 
-def _parts(shape: Shape, header: Header, data: DataSection) -> tuple[Part, ...]:
-    names = _column_names(len(header.columns))
+def _parts(shape: Shape, header: Header, data: DataSection, kinds: Sequence[str]) -> tuple[Part, ...]:
+    columns = dict(zip(_column_names(len(kinds)), kinds, strict=True))
     return tuple(
         Part(
-            f"SELECT NULL::VARCHAR AS problem, * FROM {_csv_scan(piece.path, names, header.delimiter, data)}",  # noqa: S608
+            f"SELECT NULL::VARCHAR AS problem, * FROM {_csv_scan(piece.path, columns, header.delimiter, data)}",  # noqa: S608
             piece.lines_before,
         )
         for piece in shape.pieces
@@ -115,9 +121,10 @@ def _rewritten(rewritten: Rewritten, header: Header, data: DataSection) -> str:
     names = _column_names(len(header.columns))
     paths = ", ".join(f"'/{place}'" for place in range(len(names) + 2))
     values = ", ".join(f"{no_value(f'found[{place + 3}]', data)} AS c{place}" for place in range(len(names)))
+    texts = dict.fromkeys(["line", *names], "VARCHAR")
     return (
         f"SELECT line::BIGINT AS line, NULL::VARCHAR AS problem, {', '.join(names)} "  # noqa: S608
-        f"FROM {_csv_scan(rewritten.plain, ['line', *names], header.delimiter, data)} UNION ALL "
+        f"FROM {_csv_scan(rewritten.plain, texts, header.delimiter, data)} UNION ALL "
         f"SELECT found[1]::BIGINT, nullif(found[2], ''), {values} "
         f"FROM (SELECT json_extract_string(text, [{paths}]) AS found FROM {_line_scan(rewritten.odd)})"
     )
@@ -186,9 +193,9 @@ def _line_scan(file: Path) -> str:
     )
 
 
-def _csv_scan(file: Path, columns: Sequence[str], delimiter: str, data: DataSection) -> str:
-    schema = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
-    longest = csv_file.MAX_VALUE + 100  # the line's number may stand before it
+def _csv_scan(file: Path, columns: Mapping[str, str], delimiter: str, data: DataSection) -> str:
+    schema = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    longest = MAX_VALUE + 100  # the line's number may stand before it
     nulls = ", ".join(map(literal, ("", *data.nulls)))
     return (
         f"read_csv({literal(str(file))}, auto_detect=false, header=false, columns={{{schema}}}, "

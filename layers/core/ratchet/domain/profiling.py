@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ratchet.domain.contract_sql import identifier
+from ratchet.domain.contract_sql import SQL_TYPES, identifier, literal
 from ratchet.domain.data_contract import ColumnRule
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -19,14 +19,28 @@ def sample(accepted: str, rows: int, names: Sequence[str]) -> str:
     return f"SELECT {columns} FROM {accepted} WHERE ratchet_line % {step} = {step // 2}"  # noqa: S608
 
 
-def exact(accepted: str, columns: Mapping[str, ColumnRule], nulls_known: Collection[str]) -> str:
-    """SELECT of each column its nulls unless known, least and greatest as text, and of a number mean and deviation."""
-    found: list[str] = []
+def statistics(metadata: str, columns: Mapping[str, ColumnRule]) -> str:
+    """SELECT what Parquet's footer knows: column, nulls, least and greatest as text, but of strings, which it cuts."""
+    each = (
+        "SELECT path_in_schema, sum(stats_null_count)::BIGINT, "  # noqa: S608
+        f"CAST(min(CAST(stats_min_value AS {SQL_TYPES[rule.type]})) AS VARCHAR), "
+        f"CAST(max(CAST(stats_max_value AS {SQL_TYPES[rule.type]})) AS VARCHAR) "
+        f"FROM {metadata} WHERE path_in_schema = {literal(name)} GROUP BY 1 "
+        "HAVING bool_and(stats_null_count = num_values OR (stats_null_count >= 0 AND min_is_exact AND max_is_exact))"
+        for name, rule in columns.items()
+        if rule.type != "string"
+    )
+    return " UNION ALL ".join(("SELECT NULL, NULL, NULL, NULL WHERE false", *each))
+
+
+def exact(accepted: str, columns: Mapping[str, ColumnRule], known: Collection[str]) -> str:
+    """SELECT the count; of each column, unless known, nulls, bounds as text; and of a number mean and deviation."""
+    found = ["count(*)"]
     for name, rule in columns.items():
         column = identifier(name)
-        if name not in nulls_known:
+        if name not in known:
             found.append(f"count(*) - count({column})")
-        found += (f"left(CAST({which}({column}) AS VARCHAR), {_SHOWN})" for which in ("min", "max"))
+            found += (f"left(CAST({which}({column}) AS VARCHAR), {_SHOWN})" for which in ("min", "max"))
         if rule.type in NUMBERS:
             found += (f"avg({column})::DOUBLE", f"stddev_pop({column}::DOUBLE)")
     return f"SELECT {', '.join(found)} FROM {accepted}"  # noqa: S608
