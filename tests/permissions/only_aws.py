@@ -140,13 +140,6 @@ ONLY_AWS = (
         f"{_AWS}/sagemaker/latest/dg/sagemaker-roles.html",
     ),
     Unseen(
-        "*FunctionRole",
-        "RetryAsSchedulerRole",
-        ("iam:PassRole",),
-        "Whoever makes a schedule passes it a role; the embedded cloud asks for it in Step Functions only.",
-        f"{_AWS}/scheduler/latest/UserGuide/security_iam_id-based-policy-examples.html",
-    ),
-    Unseen(
         "RetrainStateMachineRole",
         "Preprocess",
         ("glue:GetJobRuns", "glue:BatchStopJobRun"),

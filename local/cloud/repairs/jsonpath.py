@@ -1,6 +1,7 @@
 """T1: a JSONPath that finds nothing fails the execution, instead of giving null and carrying on."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -222,10 +223,24 @@ def _error_matches(original: Function) -> Function:
 
 def _fail_execution(original: Function) -> Function:
     def fail(execution: Any, error: Any, cause: Any) -> None:
-        entered = [event for event in execution["events"] if event["type"].endswith("StateEntered")]
-        if error == _RUNTIME and entered:
-            name, number = entered[-1]["stateEnteredEventDetails"]["name"], entered[-1]["id"]
+        if error == _RUNTIME and (entered := _unfinished(execution["events"])):
+            name, number = entered["stateEnteredEventDetails"]["name"], entered["id"]
             cause = f"An error occurred while executing the state '{name}' (entered at the event id #{number}). {cause}"
         original(execution, error, cause)
 
     return fail
+
+
+def _unfinished(events: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The event of the state that was entered last and not left; those inside a Map are left before it is."""
+    left: Counter[str] = Counter()
+    for event in reversed(events):
+        if event["type"].endswith("StateExited"):
+            left[event["stateExitedEventDetails"]["name"]] += 1
+        elif event["type"].endswith("StateEntered"):
+            name = event["stateEnteredEventDetails"]["name"]
+            if not left[name]:
+                found: dict[str, Any] = event
+                return found
+            left[name] -= 1
+    return None

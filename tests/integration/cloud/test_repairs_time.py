@@ -220,5 +220,4 @@ def test_without_the_repair_time_size_and_tokens_mean_little(bare: Account) -> N
     assert bare.end(begun["machine"])["status"] == "SUCCEEDED"  # T23
     assert bare.end(begun["heartbeat"])["error"] == "States.Timeout"  # T8
     bare.end(begun["retries"])
-    first, second = waits_between(bare, begun["retries"])
-    assert second > first + 1.2  # T9: three seconds, not one
+    assert waits_between(bare, begun["retries"])[1] >= 3  # T9: not one second at most
