@@ -10,9 +10,10 @@ from local.cloud.chaos import Chaos, disturbed
 from local.cloud.process import Cloud
 from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.domain.settling import remove
-from tests.e2e.once import Tiny, await_state, files, reconcile, until
+from tests.e2e.once import Tiny, await_state, files, points, reconcile, until
 
 pytestmark = pytest.mark.permissions
+MANY = 200_000  # rows
 
 
 def champion_of(tiny: Tiny) -> Champion:
@@ -60,3 +61,19 @@ def test_a_file_wakes_an_endpoint_that_sleeps(stack: Stack, tmp_path: Path) -> N
     listed = until(lambda: stack.s3.list_objects_v2(Bucket=bucket, Prefix=f"scored/{tiny.name}/").get("Contents"))
     assert [found["Key"] for found in listed] == [key.replace("score/", "scored/", 1)]
     assert stack.pipeline(tiny.name).asleep_since is None
+
+
+@pytest.mark.parametrize("state", ["Preprocess Data", "Train Candidates"])
+def test_reconcile_stops_what_a_dead_run_left(state: str, stack: Stack, cloud: Cloud, tmp_path: Path) -> None:
+    tiny = Tiny(f"left-{state.split()[0].lower()}", stack, tmp_path)
+    tiny.apply("train.hyperparameters.num_round=400")  # so long that it is at work when it is found
+    with disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))):
+        tiny.put([("many.csv", points(1, MANY))])
+        run = tiny.await_run(1)
+        await_state(stack, run.execution_arn, state)
+        until(lambda: tiny.jobs().running or None)
+        stack.executions.stop_execution(executionArn=run.execution_arn)
+        until(lambda: run.run_id in reconcile(stack).get("closed", ()) or None)
+    jobs = tiny.jobs()
+    assert "STOPPED" in jobs.preprocess if state == "Preprocess Data" else "Stopped" in jobs.training, jobs
+    assert tiny.await_end(2).outcome is RunOutcome.DEPLOYED
