@@ -65,7 +65,7 @@ def test_a_file_wakes_an_endpoint_that_sleeps(stack: Stack, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("state", ["Preprocess Data", "Train Candidates"])
 def test_reconcile_stops_what_a_dead_run_left(state: str, stack: Stack, cloud: Cloud, tmp_path: Path) -> None:
-    tiny = Tiny(f"left-{state.split()[0].lower()}", stack, tmp_path)
+    tiny = Tiny(f"left-{state.split(maxsplit=1)[0].lower()}", stack, tmp_path)
     tiny.apply("train.hyperparameters.num_round=400")  # so long that it is at work when it is found
     with disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))):
         tiny.put([("many.csv", points(1, MANY))])
