@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ratchet.domain.definition import Definition, canonical
+from ratchet.domain.definition import Definition
 from ratchet.domain.errors import DefinitionInvalidError
+from ratchet.domain.fields import canonical
 
 FILENAME = "pipeline.yaml"
 _MAX_BYTES = 256 * 1024

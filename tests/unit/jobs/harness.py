@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 
-from ratchet.domain.definition import Definition, canonical
+from ratchet.domain.definition import Definition
+from ratchet.domain.fields import canonical
 
 REPOSITORY = Path(__file__).parents[3]
 SQL_TYPES = {

@@ -4,7 +4,6 @@ import codecs
 import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
@@ -65,6 +64,8 @@ class ColumnRule(Section):
     @field_validator("zone")
     @classmethod
     def _zone_exists(cls, zone: str | None) -> str | None:
+        from zoneinfo import available_timezones  # noqa: PLC0415  (few contracts name a zone)
+
         # Listing them reads the whole database; where the system has none, nothing can be said.
         if zone is not None and (known := available_timezones()) and zone not in known:
             raise ValueError(f"{zone!r} is not a time zone; write an IANA name such as Europe/Berlin or UTC")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -172,8 +172,3 @@ def json_schema() -> dict[str, Any]:
     """The schema of `pipeline.yaml`, published as docs/pipeline.schema.json for editors to complete and check by."""
     schema = Definition.model_json_schema(schema_generator=_Schema)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
-
-
-def canonical(model: BaseModel) -> dict[str, Any]:
-    """The JSON form that identities are computed from: defaults written out, durations as text."""
-    return model.model_dump(mode="json")

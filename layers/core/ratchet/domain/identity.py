@@ -3,9 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ratchet.domain.data_contract import DataSection
-from ratchet.domain.definition import CompiledDefinition, canonical
+from ratchet.domain.fields import canonical
+
+if TYPE_CHECKING:  # most functions name work and read no definition
+    from ratchet.domain.data_contract import DataSection
+    from ratchet.domain.definition import CompiledDefinition
 
 # Raised whenever validation could judge the same bytes differently: every upload is then judged anew.
 VALIDATOR_VERSION = "2"
@@ -37,7 +41,7 @@ def upload_id(chunks: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def data_hash(data: DataSection) -> str:
+def data_hash(data: "DataSection") -> str:
     """The data contract and the validator that reads it."""
     return content_hash({"data": canonical(data), "validator": VALIDATOR_VERSION})
 
@@ -52,7 +56,7 @@ def snapshot_id(verdict_ids: Sequence[str]) -> str:
     return content_hash(list(verdict_ids))
 
 
-def definition_id(compiled: CompiledDefinition) -> str:
+def definition_id(compiled: "CompiledDefinition") -> str:
     """The definition with its code, wheels and image."""
     return content_hash(canonical(compiled))
 
@@ -62,7 +66,7 @@ def run_key(snapshot: str, definition: str) -> str:
     return content_hash({"snapshot": snapshot, "definition": definition})
 
 
-def preprocess_key(snapshot: str, compiled: CompiledDefinition) -> str:
+def preprocess_key(snapshot: str, compiled: "CompiledDefinition") -> str:
     """All that can change the split data: the rows, how they are read and split, and the code."""
     gate = canonical(compiled.definition.gate)
     return _step_key(
@@ -76,7 +80,7 @@ def preprocess_key(snapshot: str, compiled: CompiledDefinition) -> str:
     )
 
 
-def train_key(preprocess: str, compiled: CompiledDefinition, hyperparameters: Mapping[str, object]) -> str:
+def train_key(preprocess: str, compiled: "CompiledDefinition", hyperparameters: Mapping[str, object]) -> str:
     """All that can change a trained model."""
     return _step_key(
         "train",

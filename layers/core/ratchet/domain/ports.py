@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ratchet.contracts.base import Contract
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
-from ratchet.domain.data_contract import DataSection
-from ratchet.domain.deploy_section import DeploySection
-from ratchet.domain.idling import LiveEndpoint, Named
+
+if TYPE_CHECKING:  # no function needs all that ports speak of
+    from ratchet.contracts.ingest import StartRunRequest
+    from ratchet.domain.data_contract import DataSection
+    from ratchet.domain.deploy_section import DeploySection
+    from ratchet.domain.idling import LiveEndpoint, Named
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class EndpointConfig:
 
     name: str
     model_name: str
-    deploy: DeploySection
+    deploy: "DeploySection"
     tags: dict[str, str]
     shadow: str | None = None  # model that gets copies of the requests
     captures_uri: str | None = None  # where SageMaker keeps requests and answers of instances
@@ -182,7 +184,7 @@ class Endpoints(Protocol):
 
     def create(self, name: str, config_name: str, tags: dict[str, str]) -> None: ...
 
-    def update(self, name: str, config_name: str, deploy: DeploySection | None = None) -> None:
+    def update(self, name: str, config_name: str, deploy: "DeploySection | None" = None) -> None:
         """Changes the configuration by the strategy of `deploy`, or at once without one."""
         ...
 
@@ -222,7 +224,7 @@ class Endpoints(Protocol):
 class Hosting(Protocol):
     """All that SageMaker hosts under a prefix, and CloudWatch measures of it. Throttling raises DependencyBusyError."""
 
-    def endpoints(self, prefix: str) -> list[LiveEndpoint]:
+    def endpoints(self, prefix: str) -> "list[LiveEndpoint]":
         """Every endpoint, without its invocations."""
         ...
 
@@ -230,9 +232,9 @@ class Hosting(Protocol):
         """Requests to any of the endpoint's variants."""
         ...
 
-    def configs(self, prefix: str) -> list[Named]: ...
+    def configs(self, prefix: str) -> "list[Named]": ...
 
-    def models(self, prefix: str) -> list[Named]: ...
+    def models(self, prefix: str) -> "list[Named]": ...
 
     def delete_config(self, name: str) -> bool:
         """True; one that is gone is no error."""
@@ -261,7 +263,7 @@ class Scorer(Protocol):
     def __call__(
         self,
         file: Path,
-        data: DataSection,
+        data: "DataSection",
         answers: Callable[[Sequence[dict[str, Any]]], Sequence[dict[str, Any]]],
         into: Path,
     ) -> int:
@@ -327,7 +329,7 @@ class Publisher(Protocol):
 class Schedule(Protocol):
     """EventBridge Scheduler."""
 
-    def start_run_at(self, name: str, when: datetime, request: StartRunRequest) -> None:
+    def start_run_at(self, name: str, when: datetime, request: "StartRunRequest") -> None:
         """Has start_run invoked once; a schedule of that name which stands already is left as it is."""
         ...
 
