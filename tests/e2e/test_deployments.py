@@ -43,7 +43,7 @@ def test_a_canary_to_a_better_model_fails_no_request(
         ("slow", (), "EndpointRolledBackError"),
         ("dead", (), "EndpointRolledBackError"),
         pytest.param("other", ("deploy.verify=after",), "PredictionMismatchError", marks=pytest.mark.permissions),
-        pytest.param("other", ("deploy.verify=before",), "PredictionMismatchError", marks=pytest.mark.permissions),
+        ("other", ("deploy.verify=before",), "PredictionMismatchError"),
     ],
 )
 def test_a_bad_candidate_is_kept_away_and_the_champion_serves(

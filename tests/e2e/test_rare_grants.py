@@ -50,7 +50,7 @@ def test_reconcile_answers_for_a_lost_event_and_puts_a_lost_champion_back(
 
 def test_a_file_wakes_an_endpoint_that_sleeps(stack: Stack, tmp_path: Path) -> None:
     tiny = Tiny("dozing", stack, tmp_path)
-    tiny.apply("deploy.mode=instance")
+    tiny.apply("deploy.mode=instance", "deploy.verify=before")  # on a trial endpoint, which the workflow removes
     tiny.put(files([1]))
     assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
     tiny.settled()
