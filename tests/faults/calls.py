@@ -5,6 +5,9 @@ from enum import StrEnum
 
 INVOKE = "lambda:InvokeFunction"
 PUT_EVENTS = "events:PutEvents"
+START = "states:StartExecution"
+GET, QUERY, TRANSACT = "dynamodb:GetItem", "dynamodb:Query", "dynamodb:TransactWriteItems"
+READ, WRITE, LIST = "s3:GetObject", "s3:PutObject", "s3:ListBucket"
 
 
 class Road(StrEnum):
@@ -25,50 +28,146 @@ class Road(StrEnum):
 
 @dataclass(frozen=True)
 class Does:
-    """A Task: its own call, and the road to it."""
+    """A Task: its own call, the road to it, and what its function calls in turn, told once of a function."""
 
     call: str
     road: Road = Road.DEPLOYED
+    inner: tuple[str, ...] = ()
 
 
 TASKS: dict[str, dict[str, Does]] = {
     "ingest": {
-        "Validate Data": Does(INVOKE),
+        "Validate Data": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+                "s3:GetObjectVersion",
+                READ,
+                WRITE,
+            ),
+        ),
         "Announce Acceptance": Does(PUT_EVENTS),
-        "Start Run": Does(INVOKE),
+        "Start Run": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+                START,
+            ),
+        ),
         "Announce Rejection": Does(PUT_EVENTS, Road.REJECTED),
-        "Start Large Validation": Does("states:StartExecution", Road.LARGE),
+        "Start Large Validation": Does(START, Road.LARGE),
         "Keep Event": Does("sqs:SendMessage", Road.KEPT),
     },
     "validate_large": {
         "Validate Large Data": Does("glue:StartJobRun", Road.LARGE),
-        "Ingest Again": Does("states:StartExecution", Road.LARGE),
+        "Ingest Again": Does(START, Road.LARGE),
         "Keep Event": Does("sqs:SendMessage", Road.LARGE_KEPT),
     },
     "retrain": {
-        "Check Idempotency": Does(INVOKE),
+        "Check Idempotency": Does(
+            INVOKE,
+            inner=(
+                GET,
+                QUERY,
+                TRANSACT,
+                READ,
+                WRITE,
+                LIST,
+            ),
+        ),
         "Preprocess Data": Does("glue:StartJobRun"),
         "Train Candidate": Does("sagemaker:CreateTrainingJob"),
-        "Select Candidate": Does(INVOKE),
+        "Select Candidate": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+                "sagemaker:DescribeTrainingJob",
+            ),
+        ),
         "Create Model": Does("sagemaker:CreateModel"),
         "Find Model": Does("sagemaker:DescribeModel", Road.FOUND),
         "Score Model": Does("sagemaker:CreateTransformJob"),
-        "Evaluate Model": Does(INVOKE),
-        "Write Report": Does(INVOKE),
+        "Evaluate Model": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+                READ,
+                WRITE,
+            ),
+        ),
+        "Write Report": Does(
+            INVOKE,
+            inner=(
+                GET,
+                QUERY,
+                READ,
+                WRITE,
+            ),
+        ),
         "Close Refused Run": Does(INVOKE, Road.REFUSED),
         "Announce Refusal": Does(PUT_EVENTS, Road.REFUSED),
         "Deploy Trial Endpoint": Does(INVOKE, Road.TRIED),
         "Verify Trial Endpoint": Does(INVOKE, Road.TRIED),
         "Remove Trial Endpoint": Does("sagemaker:DeleteEndpoint", Road.TRIED),
-        "Wait For Approval": Does(INVOKE, Road.APPROVED),
+        "Wait For Approval": Does(
+            INVOKE,
+            Road.APPROVED,
+            inner=(
+                GET,
+                TRANSACT,
+                PUT_EVENTS,
+            ),
+        ),
         "Shadow Champion": Does(INVOKE, Road.SHADOWED),
-        "Compare Shadow": Does(INVOKE, Road.SHADOWED),
+        "Compare Shadow": Does(
+            INVOKE,
+            Road.SHADOWED,
+            inner=(
+                GET,
+                TRANSACT,
+                "cloudwatch:GetMetricData",
+            ),
+        ),
         "Register Model": Does("sagemaker:CreateModelPackage"),
-        "Deploy Endpoint": Does(INVOKE),
-        "Verify Endpoint": Does(INVOKE),
-        "Promote Champion": Does(INVOKE),
+        "Deploy Endpoint": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+                "sagemaker:DescribeEndpoint",
+                "sagemaker:CreateEndpointConfig",
+                "sagemaker:UpdateEndpoint",
+            ),
+        ),
+        "Verify Endpoint": Does(
+            INVOKE,
+            inner=(
+                READ,
+                "sagemaker:InvokeEndpoint",
+            ),
+        ),
+        "Promote Champion": Does(
+            INVOKE,
+            inner=(
+                GET,
+                TRANSACT,
+            ),
+        ),
         "Announce Deployment": Does(PUT_EVENTS),
-        "Close Failed Run": Does(INVOKE, Road.FAILED),
+        "Close Failed Run": Does(
+            INVOKE,
+            Road.FAILED,
+            inner=(
+                GET,
+                TRANSACT,
+                "sagemaker:DescribeEndpoint",
+                "scheduler:CreateSchedule",
+            ),
+        ),
         "Announce Failure": Does(PUT_EVENTS, Road.FAILED),
     },
 }

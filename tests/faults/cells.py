@@ -7,6 +7,7 @@ from local.cloud.faults import Fault, Kind
 from tests.faults.calls import INVOKE, TASKS, Road
 
 ALWAYS = 99
+SDK_ATTEMPTS = 3  # after which a function hears of it
 
 
 class Column(StrEnum):
@@ -22,9 +23,11 @@ class Column(StrEnum):
     DUPLICATE = "duplicate"
     KILLED = "killed"
     DISK_FULL = "disk-full"
+    CLOUD_KILLED = "cloud-killed"
 
 
 _PROCESSES = (INVOKE, "glue:StartJobRun", "sagemaker:CreateTrainingJob", "sagemaker:CreateTransformJob")
+INNER_COLUMNS = (Column.THROTTLE, Column.DENIED, Column.LOST)
 _IN_PROCESS = (Column.KILLED, Column.DISK_FULL)
 
 
@@ -35,6 +38,12 @@ class Cell:
     machine: str
     state: str
     column: Column
+    inner: str = ""  # a call that the state's function makes; else it is the state's own
+
+    @property
+    def row(self) -> str:
+        """Of the table."""
+        return f"{self.machine}: {self.state}{f' > {self.inner}' if self.inner else ''}"
 
     @property
     def road(self) -> Road:
@@ -44,13 +53,15 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its fault."""
-        return f"{self.machine}/{self.state}/{self.column}"
+        return f"{self.row}, {self.column}"
 
     def faults(self, pipeline: str, run_id: str) -> tuple[Fault, ...]:
         """What happens to the next execution of the pipeline, or to its run of that id: this, and the way there."""
         return (*self._way(pipeline, run_id), self._fault(pipeline, run_id))
 
     def _fault(self, pipeline: str, run_id: str) -> Fault:
+        if self.inner:
+            return self._inside(pipeline)
         call = TASKS[self.machine][self.state].call
         aim = (run_id if self.machine == "retrain" else pipeline,)
         if self.column in _IN_PROCESS:
@@ -65,6 +76,16 @@ class Cell:
             seconds=0.5 if self.column in (Column.SLOW, Column.TIMEOUT) else 0,
         )
 
+    def _inside(self, pipeline: str) -> Fault:
+        return Fault(
+            name=self.name,
+            kind=Kind(self.column),
+            call=self.inner,
+            caller=f"{self.function}Role",
+            contains=(pipeline,),
+            times=SDK_ATTEMPTS if self.column is Column.THROTTLE else 1,
+        )
+
     def _process(self, pipeline: str, run_id: str) -> tuple[str, ...]:
         """What the process of the state is told, and no other."""
         call = TASKS[self.machine][self.state].call
@@ -73,14 +94,14 @@ class Cell:
         if call != INVOKE:
             return (f"/{pipeline}/",) if call == "glue:StartJobRun" else (f"-{run_id}-",)
         if self.machine == "ingest":
-            return (self._function, pipeline)
+            return (self.function, pipeline)
         outcome = {"Close Refused Run": "REFUSED", "Promote Champion": "DEPLOYED", "Close Failed Run": "FAILED"}
         purpose = {"Deploy Trial Endpoint": "trial", "Shadow Champion": "shadow"}
         told = outcome.get(self.state) or purpose.get(self.state)
-        return (self._function, run_id, *([f'"{told}"'] if told else []))
+        return (self.function, run_id, *([f'"{told}"'] if told else []))
 
     @property
-    def _function(self) -> str:
+    def function(self) -> str:
         """Part of its function's name, as SAM makes it of the logical id."""
         shared = {
             "Close Refused Run": "CloseRun",
@@ -108,7 +129,7 @@ class Cell:
         return ()
 
     def __str__(self) -> str:
-        return f"{self.machine}: {self.state}, {self.column}"
+        return self.name
 
 
 def columns(call: str) -> list[Column]:
@@ -121,6 +142,12 @@ CELLS = [
     for machine, states in TASKS.items()
     for state, does in states.items()
     for column in columns(does.call)
+] + [
+    Cell(machine, state, column, inner)
+    for machine, states in TASKS.items()
+    for state, does in states.items()
+    for inner in does.inner
+    for column in INNER_COLUMNS
 ]
 COMMON = (
     Cell("ingest", "Validate Data", Column.KILLED),

@@ -29,14 +29,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def lines(outcomes: dict[Cell, str]) -> Iterable[str]:
     """The table: how the system got over each fault; `-` where a call cannot fail so, blank where it was not tried."""
-    rows = list(dict.fromkeys((cell.machine, cell.state) for cell in CELLS))
-    width = max(len(f"{machine}: {state}") for machine, state in rows)
+    rows = list(dict.fromkeys(cell.row for cell in CELLS))
+    known = {(cell.row, cell.column) for cell in CELLS}
+    became = {(cell.row, cell.column): outcome for cell, outcome in outcomes.items()}
+    width = max(map(len, rows))
     yield " | ".join(["".ljust(width), *(column.ljust(9) for column in Column)])
-    for machine, state in rows:
-        if not any((cell.machine, cell.state) == (machine, state) for cell in outcomes):
-            continue
-        cells = [Cell(machine, state, column) for column in Column]
-        shown = [outcomes.get(cell, "" if cell in CELLS else "-") for cell in cells]
-        yield " | ".join([f"{machine}: {state}".ljust(width), *(text.ljust(9) for text in shown)])
+    for row in rows:
+        if any(place[0] == row for place in became):
+            shown = [became.get((row, column), "" if (row, column) in known else "-") for column in Column]
+            yield " | ".join([row.ljust(width), *(text.ljust(9) for text in shown)])
     good = sum(outcome != "FAILED" for outcome in outcomes.values())
     yield f"{good} of {len(outcomes)} cells hold; {len(CELLS)} in all"

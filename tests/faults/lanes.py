@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+from botocore.exceptions import ConnectionError, HTTPClientError
 
 from cli.listen import Listener
 from cli.predict import ask
@@ -20,7 +22,7 @@ from ratchet.domain.ledger import RunRecord, Verdict
 from ratchet.domain.questions import Questions
 from tests.e2e.once import Tiny, later, points, reconcile, until
 from tests.faults.calls import Road
-from tests.faults.cells import Cell
+from tests.faults.cells import Cell, Column
 
 ROWS, MANY_ROWS = 200, 2000
 LARGE_BYTES = 10_000  # between the sizes of these two
@@ -63,7 +65,7 @@ class Lane:
         lane = cls(road, Tiny(name, Stack.of_cloud(cloud), folder), cloud, people)
         common = ("retrain.retry_after=[1s, 1s]",)
         lane.tiny.apply(*common, *(() if road is Road.REFUSED else _SETTINGS.get(road, ())))
-        lane._put()
+        lane.tiny.put([lane._next_file()])
         lane._until_done(lane.tiny.stack.ledger.runs(name), None)
         assert lane.champion is not None
         if road is Road.REFUSED:
@@ -74,24 +76,28 @@ class Lane:
 
     def drive(self, cell: Cell) -> str:
         """One cell: how the system got over it; AssertionError when something that must hold does not."""
-        ledger, name = self.tiny.stack.ledger, self.tiny.name
-        before, champion = ledger.runs(name), self.champion
-        run_id = f"{name}-g{before[-1].fence + 1}"
+        ledger, pipeline = self.tiny.stack.ledger, self.tiny.name
+        before, champion = ledger.runs(pipeline), self.champion
+        run_id = f"{pipeline}-g{before[-1].fence + 1}"
         with ExitStack() as stack:
-            stack.enter_context(injected(self.cloud.settings, *cell.faults(name, run_id)))
+            stack.enter_context(injected(self.cloud.settings, *cell.faults(pipeline, run_id)))
             if self.road is Road.SHADOWED:
                 stack.enter_context(asked(self.tiny.name, self.cloud))
-            file = self._put(rejected=cell.road is Road.REJECTED)
-            swept = self._until_done(before, file, rejected=cell.road is Road.REJECTED)
+            name, content = self._next_file(rejected=cell.road is Road.REJECTED)
+            if cell.column is Column.CLOUD_KILLED:
+                self._put_and_start_again(name, content)
+            else:
+                self.tiny.put([(name, content)])
+            swept = self._until_done(before, name, rejected=cell.road is Road.REJECTED)
             struck = strikes(self.cloud.settings, cell.name)
         assert struck, "the fault never happened"
-        runs = ledger.runs(name)[len(before) :]
+        runs = ledger.runs(pipeline)[len(before) :]
         if cell.road is Road.REJECTED:
             assert runs == []
-            self._told(file)
+            self._told(name)
         self._ended(runs, cell.road)
         self._serves(champion, runs)
-        audit = Audit(self._questions)(name)
+        audit = Audit(self._questions)(pipeline)
         assert audit.findings == (), audit.findings
         failed = [run for run in runs if run.outcome is RunOutcome.FAILED]
         expected = 1 if cell.road is Road.FAILED else 0
@@ -109,20 +115,26 @@ class Lane:
         names = stack.outputs.data_bucket_name, stack.outputs.resource_prefix
         return Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, lambda: datetime.now(UTC), *names)
 
-    def _put(self, *, rejected: bool = False) -> str:
-        """Uploads rows that correct all earlier ones; the file's name."""
+    def _next_file(self, *, rejected: bool = False) -> tuple[str, bytes]:
+        """Rows that correct all earlier ones, or a file that is refused: name and content."""
+        if rejected:
+            return f"{self.tiny.name}-broken-{time.time_ns()}.csv", b"id,x\n1,2\n"
         self.uploads += 1
         rows = points(0, MANY_ROWS if self.road is Road.LARGE else ROWS).decode().splitlines()
-        offset = STEP * self.uploads
         fields = [row.split(",") for row in rows[1:]]
-        lines = [rows[0], *(f"{i},{x},{float(y) + offset:.4f}" for i, x, y in fields), ""]
-        name = f"{self.tiny.name}-{self.uploads}.csv"
-        content = "id,x\n1,2\n" if rejected else "\n".join(lines)
-        if rejected:
-            self.uploads -= 1  # of values
-            name = f"{self.tiny.name}-broken-{time.time_ns()}.csv"
-        self.tiny.put([(name, content.encode())])
-        return name
+        lines = [rows[0], *(f"{i},{x},{float(y) + STEP * self.uploads:.4f}" for i, x, y in fields), ""]
+        return f"{self.tiny.name}-{self.uploads}.csv", "\n".join(lines).encode()
+
+    def _put_and_start_again(self, name: str, content: bytes) -> None:
+        """Uploads to a cloud that is killed meanwhile, or soon; what was not acknowledged is uploaded again."""
+        acknowledged = False
+        with suppress(ConnectionError, HTTPClientError):
+            self.tiny.put([(name, content)])
+            acknowledged = True
+        until(lambda: None if self.cloud.status().running else True)
+        self.cloud.up(timeout=120)
+        if not acknowledged:
+            self.tiny.put([(name, content)])
 
     def _until_done(self, before: list[RunRecord], file: str | None, *, rejected: bool = False) -> bool:
         """Whether it took a sweep; returns once the upload is judged and nothing is under way or due."""
