@@ -63,7 +63,8 @@ class Cell:
         if self.inner:
             return self._inside(pipeline)
         call = TASKS[self.machine][self.state].call
-        aim = (run_id if self.machine == "retrain" else pipeline,)
+        # The execution's ARN comes first; later runs name this one in what they adopt of it.
+        aim = (f":{run_id} " if self.machine == "retrain" else pipeline,)
         if self.column in _IN_PROCESS:
             return Fault(name=self.name, kind=Kind(self.column), call=call, contains=self._process(pipeline, run_id))
         return Fault(
