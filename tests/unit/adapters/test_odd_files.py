@@ -327,15 +327,20 @@ def test_the_profile_describes_what_was_accepted(judge: Judge) -> None:
     assert y.distinct == 100
 
 
-def test_large_files_are_read_in_pieces_and_keep_their_lines(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("marked", [7, 21, 64, 1 << 14])
+def test_large_files_are_read_in_pieces_and_keep_their_lines(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, marked: int
+) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
     monkeypatch.setattr(csv_shape, "CHUNK", 700)
-    bad = {2, 3, 500, 501, 777, 1001}
+    monkeypatch.setattr(csv_shape, "_MARKED", marked)
+    bad = {2, 3, 500, 501, 502, 777, 1001}
     rows = "".join(f"2017-03-01,Kiel,{99 if line in bad else 1},{line}\n" for line in range(2, 1002))
     judged = judge(HEADER + rows)
     assert set(judged.lines("quarantine")) == bad
     counted = judged.query("accepted", "count(*), count(*) FILTER (y = ratchet_line)")
-    assert counted == [(994, 994)]
+    assert counted == [(993, 993)]
+    assert judged.query("quarantine", "list(y ORDER BY ratchet_line)") == [([str(line) for line in sorted(bad)],)]
 
 
 def test_quoted_line_breaks_in_pieces_send_the_file_to_the_exact_reader(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -13,7 +14,6 @@ from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import needed_columns
 from ratchet.domain.data_contract import DELIMITERS, DataSection
 
-_PICKED = 1 << 14  # bytes that are looked at together for single lines: splitting more costs more than reading less
 _PREAMBLE = 50  # lines in which a header is looked for
 
 
@@ -170,20 +170,17 @@ def _pick(pieces: Iterable[Piece], wanted: Iterator[tuple[int, int]]) -> Iterato
     """The text of the lines in the ranges, which come in ascending order."""
     start, end = next(wanted, (0, 0))
     for piece in pieces:
-        line = piece.lines_before  # the last line before the block
+        last = piece.lines_before + piece.lines
         with piece.path.open("rb") as file:
-            while end and (block := file.read(_PICKED) + file.readline()):
-                texts: list[bytes] = []
-                last = line + block.count(b"\n") + (not block.endswith(b"\n"))
-                while end and start <= last:
-                    texts = texts or block.split(b"\n")
-                    for number in range(start, min(end, last) + 1):
-                        yield number, texts[number - line - 1].decode()
-                    if end > last:
-                        start = last + 1
-                        break
-                    start, end = next(wanted, (0, 0))
-                line = last
+            while end and start <= last:
+                # The line may have begun before a mark at which the one before it has ended.
+                at = max(bisect_left(piece.marks, (start - 1,)) - 1, 0)
+                file.seek(piece.marks[at].offset)
+                here = min(end, last)
+                texts = islice(file, start - 1 - piece.marks[at].lines_before, here - piece.marks[at].lines_before)
+                for number, text in enumerate(texts, start):
+                    yield number, text.removesuffix(b"\n").decode()
+                start, end = (here + 1, end) if here < end else next(wanted, (0, 0))
 
 
 def _has_spaced_quote(record: Record) -> bool:

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -13,8 +14,16 @@ from ratchet.domain.data_contract import DataSection
 MAX_VALUE = 131_072
 LONGEST_LINE = 16 * MAX_VALUE
 _TAIL = 1 << 16
+_MARKED = 1 << 14  # bytes between marks
 _SPACE_BEFORE_QUOTE = re.compile(rb'"(?<= ")')
 _QUOTE_IS_RARE = 100  # bytes for each: with more of them DuckDB counts faster
+
+
+class Mark(NamedTuple):
+    """A place in a piece."""
+
+    lines_before: int  # of the upload, that have ended
+    offset: int  # bytes of the piece
 
 
 class Piece(NamedTuple):
@@ -23,6 +32,7 @@ class Piece(NamedTuple):
     path: Path
     lines_before: int
     lines: int
+    marks: Sequence[Mark]  # ascending, the first at its start: where to begin to look for a line
 
 
 class Shape(NamedTuple):
@@ -127,6 +137,7 @@ class _Cutter:
     def _open(self) -> None:
         path = self._folder / f"piece-{len(self._pieces)}.csv"
         self._file, self._before, self._tail = path.open("wb"), self.line - 1, b""
+        self._marks = list[Mark]()
 
     def write(self, chunk: bytes) -> None:
         if self._file.tell() + len(chunk) >= self._size and (end := chunk.rfind(b"\n") + 1):
@@ -148,10 +159,13 @@ class _Cutter:
         return tuple(kept)
 
     def _put(self, chunk: bytes) -> None:
+        written = self._file.tell()
+        for place in range(0, len(chunk), _MARKED):
+            self._marks.append(Mark(self.line - 1, written + place))
+            self.line += chunk.count(b"\n", place, place + _MARKED)
         self._file.write(chunk)
-        self.line += chunk.count(b"\n")
         self._tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (self._tail + chunk)[-_TAIL:]
 
     def _end(self) -> None:
         self._file.close()
-        self._pieces.append(Piece(Path(self._file.name), self._before, self.line - 1 - self._before))
+        self._pieces.append(Piece(Path(self._file.name), self._before, self.line - 1 - self._before, self._marks))
