@@ -57,7 +57,7 @@ def _role(
         on = _resources(statement, reasons)
         for part in statement.parts:
             if part.kind == "Action":
-                where = seen.get((role, statement.name, part.text), "")
+                where = seen.get((role, statement.name, part.text), "not recorded yet")
                 yield f"| `{part.text}` | {statement.name} | {on} | {_reason(reasons.get(part)) or where} |\n"
     for part in managed():
         if part.role == role:
