@@ -81,11 +81,11 @@ def redrivability(execution: Execution, has_machine: bool, now: float) -> tuple[
     """Whether the execution may be redriven at `now` (epoch seconds), and AWS's words for why not."""
     status, of_map_run = execution["status"], execution.get("mapRunArn")
     obstacles = {
-        f"Execution is {status} and cannot be redriven.": status in ("RUNNING", "SUCCEEDED"),
-        "State machine is in DELETING status.": not has_machine and not of_map_run,
-        "Execution history event limit exceeded.": len(execution["events"]) >= _MOST_EVENTS,
-        "Execution has exceeded the max execution time.": now - _seconds(execution["startDate"]) > _LONGEST_SECONDS,
-        "Execution redrivable period exceeded.": bool(execution["stopDate"])
+        f"Execution is {status} and cannot be redriven": status in ("RUNNING", "SUCCEEDED"),
+        "State machine is in DELETING status": not has_machine and not of_map_run,
+        "Execution history event limit exceeded": len(execution["events"]) >= _MOST_EVENTS,
+        "Execution has exceeded the max execution time": now - _seconds(execution["startDate"]) > _LONGEST_SECONDS,
+        "Execution redrivable period exceeded": bool(execution["stopDate"])
         and now - _seconds(execution["stopDate"]) > _REDRIVABLE_SECONDS,
     }
     for reason, applies in obstacles.items():

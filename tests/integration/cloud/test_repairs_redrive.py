@@ -87,7 +87,7 @@ def test_a_failed_execution_goes_on_at_its_failed_state(account: Account, moody:
     assert ended["startDate"] == failed["startDate"]
     assert (ended["redriveCount"], ended["redriveDate"]) == (1, redriven["redriveDate"])
     assert ended["redriveStatus"] == "NOT_REDRIVABLE"
-    assert ended["redriveStatusReason"] == "Execution is SUCCEEDED and cannot be redriven."
+    assert ended["redriveStatusReason"] == "Execution is SUCCEEDED and cannot be redriven"
     assert "error" not in ended
     history = types(account, execution)
     assert history.count("PassStateEntered") == 1
@@ -244,11 +244,11 @@ def record(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("execution", "has_machine", "reason"),
     [
-        (record(), False, "State machine is in DELETING status."),
-        (record(events=[{}] * 24_999), True, "Execution history event limit exceeded."),
-        (record(startDate="2025-12-01T00:00:00.000Z"), True, "Execution has exceeded the max execution time."),
-        (record(stopDate="2026-12-31T00:00:00.000Z"), True, "Execution redrivable period exceeded."),
-        (record(status="RUNNING", stopDate=None), True, "Execution is RUNNING and cannot be redriven."),
+        (record(), False, "State machine is in DELETING status"),
+        (record(events=[{}] * 24_999), True, "Execution history event limit exceeded"),
+        (record(startDate="2025-12-01T00:00:00.000Z"), True, "Execution has exceeded the max execution time"),
+        (record(stopDate="2026-12-31T00:00:00.000Z"), True, "Execution redrivable period exceeded"),
+        (record(status="RUNNING", stopDate=None), True, "Execution is RUNNING and cannot be redriven"),
     ],
 )
 def test_the_conditions_of_a_redrive(execution: dict[str, Any], has_machine: bool, reason: str) -> None:
@@ -275,7 +275,7 @@ def test_a_history_ends_at_25000_events(account: Account) -> None:
     assert ended is not None
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Runtime")
     assert ended["cause"] == "The execution reached the maximum number of history events (25000)."
-    assert ended["redriveStatusReason"] == "Execution history event limit exceeded."
+    assert ended["redriveStatusReason"] == "Execution history event limit exceeded"
     last = account.states.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)["events"][0]
     assert (last["id"], last["type"]) == (25_000, "ExecutionFailed")
 
