@@ -7,7 +7,7 @@ import typer
 from cli.errors import CommandError
 from cli.render import console, now, print_json, table
 from cli.stack import JsonOption, Stack
-from ratchet.domain.audit import Audit
+from ratchet.domain.audit import Audit, AuditReport
 from ratchet.domain.questions import Questions
 
 
@@ -23,9 +23,7 @@ def audit(
     stack = Stack.connect(context)
     if pipeline is not None:
         stack.pipeline(pipeline)
-    names = stack.outputs.data_bucket_name, stack.outputs.resource_prefix
-    ask = Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, *names)
-    report = Audit(ask)(pipeline)
+    report = audit_of(stack, pipeline)
     if as_json:
         print_json(report)
     elif report.findings:
@@ -36,3 +34,9 @@ def audit(
         console.print("[green]Everything is accounted for.[/]")
     if report.findings:
         raise typer.Exit(1)
+
+
+def audit_of(stack: Stack, pipeline: str | None = None) -> AuditReport:
+    """What is unaccounted for in one pipeline, or in all."""
+    names = stack.outputs.data_bucket_name, stack.outputs.resource_prefix
+    return Audit(Questions(stack.ledger, stack.store, stack.workflow, stack.endpoints, now, *names))(pipeline)

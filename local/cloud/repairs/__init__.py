@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local.cloud import durability
 from local.cloud.repairs import (
     alarm_access,
     alarm_math,
@@ -12,6 +11,7 @@ from local.cloud.repairs import (
     definitions,
     delivery,
     dialect,
+    durability,
     history,
     http_api_access,
     http_api_routes,

@@ -5,8 +5,8 @@ from typing import Any
 
 from ministack.services import lambda_svc, s3
 
-from local.cloud.durability.duties import Duties
 from local.cloud.repairs import delivery
+from local.cloud.repairs.durability.duties import Duties
 from local.cloud.repairs.patching import edit, expect, replace
 
 OBJECT_EVENT = "object-event"

@@ -11,9 +11,9 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.documents import Record
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.documents import Record
+from local.cloud.repairs.durability.journal import Journal
 
 SERVICE = "duties"
 logger = logging.getLogger("durability")

@@ -6,10 +6,10 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region, now_iso
 from ministack.services import stepfunctions
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.documents import Record, restored
-from local.cloud.durability.duties import Duties
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.documents import Record, restored
+from local.cloud.repairs.durability.duties import Duties
+from local.cloud.repairs.durability.journal import Journal
 from local.cloud.repairs.patching import Function, replace
 
 SERVICE = "stepfunctions"
@@ -75,7 +75,7 @@ class Executions:
                 original(execution)
                 return
             key = get_account_id(), get_region(), execution["executionArn"]
-            with self._journal.together(), self._writing:
+            with self._writing, self._journal.together():
                 self._put(key, execution)
                 duty = self._duties.add(STATUS_EVENT, execution["executionArn"])
             original(execution)

@@ -1,16 +1,16 @@
 """What was acknowledged survives a kill: MiniStack keeps its state in memory, and saves it only at a clean stop."""
 
-from local.cloud.durability import codec, deliveries
-from local.cloud.durability.codec import Codec
-from local.cloud.durability.documents import Documents
-from local.cloud.durability.duties import Duties
-from local.cloud.durability.executions import Executions
-from local.cloud.durability.journal import Journal
-from local.cloud.durability.life import Life
-from local.cloud.durability.queues import Queues
-from local.cloud.durability.requests import Requests
-from local.cloud.durability.tables import Tables
-from local.cloud.durability.telemetry import Telemetry
+from local.cloud.repairs.durability import codec, deliveries, objects
+from local.cloud.repairs.durability.codec import Codec
+from local.cloud.repairs.durability.documents import Documents
+from local.cloud.repairs.durability.duties import Duties
+from local.cloud.repairs.durability.executions import Executions
+from local.cloud.repairs.durability.journal import Journal
+from local.cloud.repairs.durability.life import Life
+from local.cloud.repairs.durability.queues import Queues
+from local.cloud.repairs.durability.requests import Requests
+from local.cloud.repairs.durability.tables import Tables
+from local.cloud.repairs.durability.telemetry import Telemetry
 from local.cloud.settings import CloudSettings
 
 __all__ = ["apply"]
@@ -26,6 +26,7 @@ def apply(settings: CloudSettings) -> None:
     executions, telemetry = Executions(journal, text, duties), Telemetry(journal, text)
     for followed in (tables, queues, executions, telemetry):
         followed.install()
+    objects.install()
     deliveries.install(duties)
     requests = Requests(journal, documents)
     requests.install()

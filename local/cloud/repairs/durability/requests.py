@@ -7,8 +7,8 @@ from typing import Any
 from ministack import app
 from ministack.services import cloudformation, stepfunctions
 
-from local.cloud.durability.documents import Documents
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.documents import Documents, under_way
+from local.cloud.repairs.durability.journal import Journal
 from local.cloud.repairs.patching import Function, replace
 
 # Actions that change nothing, or only what is followed where it changes: items, messages, executions, lines, values.
@@ -22,6 +22,7 @@ _FOLLOWED = re.compile(
 )
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 _STACKS = "cloudformation"
+_PARTS = frozenset({"uploads", "uploadId"})
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -66,10 +67,11 @@ class Requests:
     def _followed(self, name: str, states: list[str], handler: Function) -> Function:
         async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> Any:
             answer = await handler(method, path, headers, body, query)
+            harmless = _harmless(name, method, path, query, _action(headers, body, query))
             if name == _STACKS:
-                self._deploying = True  # until the next look finds no stack under way
+                self._deploying |= not harmless  # until a look finds no stack under way
                 self._while_deploying()
-            elif not _harmless(name, method, path, _action(headers, body, query)):
+            elif not harmless:
                 self._documents.journal(states)
             return answer
 
@@ -88,22 +90,19 @@ class Requests:
         """Journals every service while a stack is made, changed or deleted: CloudFormation calls them all directly."""
         if not self._deploying:
             return False
-        self._deploying = any(
-            stack.get("StackStatus", "").endswith("_IN_PROGRESS") for stack in cloudformation._stacks.all_values()
-        )
+        self._deploying = any(map(under_way, cloudformation._stacks.all_values()))
         self._documents.journal()
         return True
 
 
-def _harmless(name: str, method: str, path: str, action: str) -> bool:
+def _harmless(name: str, method: str, path: str, query: Mapping[str, Any], action: str) -> bool:
     """Whether the request has changed nothing but what is followed elsewhere."""
     if action:
         return bool(_FOLLOWED.match(action))
-    if name == "s3":  # objects are files; a bucket's settings are at its root
-        return "/" in path.strip("/") or method in _READING
-    if name == "lambda":
-        return path.endswith(("/invocations", "/invoke-async")) or method in _READING
-    return method in _READING or name == "execute-api"
+    if method in _READING or path.endswith(("/invocations", "/invoke-async")):
+        return True
+    # Objects are files; a bucket's settings are at its root, and the parts of an upload are nowhere yet.
+    return name == "s3" and "/" in path.strip("/") and _PARTS.isdisjoint(query)
 
 
 def _action(headers: Mapping[str, str], body: bytes, query: Any) -> str:

@@ -15,21 +15,22 @@ from ministack.core import persistence
 from ministack.core.responses import request_scope
 from ministack.services import stepfunctions
 
-from local.cloud.durability import duties as owed
-from local.cloud.durability import executions as runs
-from local.cloud.durability import queues as messages
-from local.cloud.durability import tables as items
-from local.cloud.durability import telemetry as signals
-from local.cloud.durability.codec import Codec, key_from
-from local.cloud.durability.documents import Documents, Record, restored
-from local.cloud.durability.duties import Duties
-from local.cloud.durability.executions import Executions
-from local.cloud.durability.journal import Journal
-from local.cloud.durability.queues import Queues
-from local.cloud.durability.requests import Requests
-from local.cloud.durability.tables import Tables
-from local.cloud.durability.telemetry import Telemetry
 from local.cloud.host import MiniStackHost
+from local.cloud.repairs.durability import duties as owed
+from local.cloud.repairs.durability import executions as runs
+from local.cloud.repairs.durability import objects
+from local.cloud.repairs.durability import queues as messages
+from local.cloud.repairs.durability import tables as items
+from local.cloud.repairs.durability import telemetry as signals
+from local.cloud.repairs.durability.codec import Codec, key_from
+from local.cloud.repairs.durability.documents import Documents, Record, restored, restored_stacks
+from local.cloud.repairs.durability.duties import Duties
+from local.cloud.repairs.durability.executions import Executions
+from local.cloud.repairs.durability.journal import Journal
+from local.cloud.repairs.durability.queues import Queues
+from local.cloud.repairs.durability.requests import Requests
+from local.cloud.repairs.durability.tables import Tables
+from local.cloud.repairs.durability.telemetry import Telemetry
 from local.cloud.repairs.patching import Function, replace
 from local.cloud.settings import CloudSettings
 
@@ -87,10 +88,12 @@ class Life:
     def _restored(self, service: str, base: dict[str, Any], records: list[Record]) -> dict[str, Any]:
         restore = {
             items.SERVICE: self.tables.restore,
+            objects.SERVICE: objects.restore,
             messages.SERVICE: self.queues.restore,
             runs.SERVICE: self.executions.restore,
             signals.LOGS: self.telemetry.restore_logs,
             signals.METRICS: self.telemetry.restore_metrics,
+            "cloudformation": restored_stacks,
         }.get(service, restored)
         return restore(base, records)
 

@@ -8,9 +8,9 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import cloudwatch, cloudwatch_logs
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.documents import Record, restored
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.documents import Record, restored
+from local.cloud.repairs.durability.journal import Journal
 from local.cloud.repairs.patching import Function, expect, replace
 
 LOGS = "cloudwatch_logs"

@@ -4,9 +4,9 @@ from typing import Any
 
 from ministack.services import dynamodb
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.documents import Record, entries, restored
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.documents import Record, entries, restored
+from local.cloud.repairs.durability.journal import Journal
 from local.cloud.repairs.patching import Function, replace
 
 SERVICE = "dynamodb"

@@ -11,8 +11,8 @@ from ministack import app
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 from ministack.services import cloudformation, cloudwatch, cloudwatch_logs, dynamodb, lambda_svc, sqs, stepfunctions
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.journal import Journal
 
 Record = tuple[str, Any, Any]  # store, key (`_PLAIN` when the store is one value), value (None when deleted)
 _SCOPED = (AccountRegionScopedDict, AccountScopedDict)
@@ -106,6 +106,24 @@ def restored(base: dict[str, Any], records: Iterable[Record]) -> dict[str, Any]:
         else:
             state[store]._data[key] = value
     return state
+
+
+def restored_stacks(base: dict[str, Any], records: Iterable[Record]) -> dict[str, Any]:
+    """The stacks: what CloudFormation was doing to one when the process ended has failed."""
+    state = restored(base, records)
+    for stack in filter(under_way, entries(state, "stacks")):
+        doing = stack["StackStatus"]
+        stack["StackStatus"] = doing.replace("COMPLETE_CLEANUP_IN_PROGRESS", "COMPLETE").replace(
+            "IN_PROGRESS", "FAILED"
+        )
+        stack["StackStatusReason"] = f"The embedded cloud was ended during {doing}."
+    return state
+
+
+def under_way(stack: dict[str, Any]) -> bool:
+    """Whether CloudFormation is at work on the stack."""
+    status = str(stack.get("StackStatus", ""))
+    return status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
 
 
 def entries(state: dict[str, Any], store: str) -> list[Any]:

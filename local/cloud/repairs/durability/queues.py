@@ -6,9 +6,9 @@ from typing import Any
 
 from ministack.services import eventbridge, lambda_svc, s3, sns, sqs
 
-from local.cloud.durability.codec import Codec, key_of
-from local.cloud.durability.documents import Record, restored
-from local.cloud.durability.journal import Journal
+from local.cloud.repairs.durability.codec import Codec, key_of
+from local.cloud.repairs.durability.documents import Record, restored
+from local.cloud.repairs.durability.journal import Journal
 from local.cloud.repairs.patching import Function, replace
 
 SERVICE = "sqs"
