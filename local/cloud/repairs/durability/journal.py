@@ -58,8 +58,7 @@ class Journal:
             yield
         finally:
             self._group.changes = None
-            with self._adding:
-                self._pending.extend(group)
+            self._extend(group)
 
     def commit(self) -> None:
         """Returns when all that was added before lasts; raises sqlite3.Error when it cannot, and keeps it."""
@@ -84,7 +83,9 @@ class Journal:
 
     def only(self, service: str) -> None:
         """From now on takes changes of this service only: all else is saved elsewhere."""
-        self._only = service
+        with self._adding:
+            self._only = service
+            self._pending = [change for change in self._pending if change[0][0] == service]
 
     def forget(self, services: Iterable[str] | None = None) -> None:
         """Empties the journal, or what it holds of some services."""
@@ -97,14 +98,15 @@ class Journal:
                 self._records.executemany("DELETE FROM record WHERE service = ?", [(name,) for name in services])
 
     def _add(self, change: _Change) -> None:
-        if self._only not in (None, change[0][0]):
-            return
         group: list[_Change] | None = getattr(self._group, "changes", None)
         if group is not None:
             group.append(change)
-            return
+        else:
+            self._extend([change])
+
+    def _extend(self, changes: Iterable[_Change]) -> None:
         with self._adding:
-            self._pending.append(change)
+            self._pending.extend(change for change in changes if self._only in (None, change[0][0]))
 
     def _write(self, batch: list[_Change]) -> None:
         last = {name: (value, dropped) for name, value, dropped in batch}

@@ -2,9 +2,11 @@
 
 import logging
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -152,11 +154,13 @@ class Life:
     def _saved(self, original: Function) -> Function:
         def save(services: dict[str, Any]) -> None:
             self._stopping.set()
+            with suppress(sqlite3.Error):  # a full disk: what the files below hold needs no journal
+                self.journal.commit()
             self.journal.only(owed.SERVICE)
-            started = time.time_ns()
+            before = {name: _inode(name) for name in services}
             original(services)
-            saved = [name for name in services if _written_since(name, started)]
-            self.journal.forget(saved)
+            saved = [name for name in services if _inode(name) not in (None, before[name])]
+            self.journal.forget(saved)  # what could not be saved stays journaled
             if len(saved) == len(services):
                 rmtree(self.codec.blobs, ignore_errors=True)
             self.journal.commit()
@@ -179,6 +183,7 @@ class Life:
         return emit
 
 
-def _written_since(service: str, nanoseconds: int) -> bool:
+def _inode(service: str) -> int | None:
+    """The saved file's number: another one for every file that takes its place."""
     path = Path(persistence.STATE_DIR, f"{service}.json")
-    return path.exists() and path.stat().st_mtime_ns >= nanoseconds
+    return path.stat().st_ino if path.exists() else None
