@@ -76,12 +76,12 @@ class Interrupted:
         self._invoke(function, "once", 0)
         until(lambda: self.did("done/once/"))
         until(lambda: "REPORT" in self.account.logged(function))
-        self._invoke(function, "again", 2)
-        self._run_job()
-        until(lambda: self.did("begun/again/"))
-        self._put_objects()
         history = self.account.states.get_paginator("get_execution_history").paginate(executionArn=execution)
         until(lambda: any(event["type"] == "WaitStateEntered" for event in history.search("events")))
+        self._run_job()
+        self._put_objects()
+        self._invoke(function, "again", 3)
+        until(lambda: self.did("begun/again/"))
 
     def did(self, prefix: str) -> int:
         """How often functions have said so."""

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 from typing import Any
 
 from ministack import app
@@ -68,13 +69,10 @@ class Documents:
                 self._journal.put(service, *name, None)
 
     def _entries(self, service: str) -> list[tuple[tuple[str, str], str, bytes]]:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(RuntimeError):  # another thread has changed what was just gone through
                 return [(name, text, _digest(text)) for name, text in self._encoded(service)]
-            except RuntimeError:  # another thread has changed what was just gone through
-                if attempt == _ATTEMPTS:
-                    raise
-        return []
+        return [(name, text, _digest(text)) for name, text in self._encoded(service)]
 
     def _encoded(self, service: str) -> Iterable[tuple[tuple[str, str], str]]:
         module = _module(service)

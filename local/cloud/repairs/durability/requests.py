@@ -1,6 +1,7 @@
 """No answer leaves before what it acknowledges is written."""
 
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ _FOLLOWED = re.compile(
 )
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 _STACKS = "cloudformation"
+_ENGINES = ("glue", "sagemaker")  # whose tasks Step Functions hands over without a request
+_TASKS = "arn:aws:states:::{}:"
 _PARTS = frozenset({"uploads", "uploadId"})
 _READING = ("GET", "HEAD", "OPTIONS")
 
@@ -33,6 +36,7 @@ class Requests:
         self._journal = journal
         self._documents = documents
         self._deploying = False
+        self._looking = threading.Lock()
 
     def install(self) -> None:
         """Commits before each answer."""
@@ -46,10 +50,9 @@ class Requests:
             modules = (settings["module"], *settings.get("sub_modules", ()))
             states = [keys[module] for module in modules if module in keys]
             app.SERVICE_HANDLERS[name] = self._followed(name, states, app.SERVICE_HANDLERS[name])
-            for prefix in (f"arn:aws:states:::{name}:", f"arn:aws:states:::{name}"):
-                if prefix in stepfunctions._SERVICE_DISPATCH:
-                    run = stepfunctions._SERVICE_DISPATCH[prefix]
-                    stepfunctions._SERVICE_DISPATCH[prefix] = self._followed_task(states, run)
+            if name in _ENGINES:
+                tasks = stepfunctions._SERVICE_DISPATCH
+                tasks[_TASKS.format(name)] = self._followed_task(states, tasks[_TASKS.format(name)])
 
     def sweep(self, restless: Iterable[str]) -> None:
         """Journals what has changed without a request."""
@@ -69,8 +72,7 @@ class Requests:
             answer = await handler(method, path, headers, body, query)
             harmless = _harmless(name, method, path, query, _action(headers, body, query))
             if name == _STACKS:
-                self._deploying |= not harmless  # until a look finds no stack under way
-                self._while_deploying()
+                self._while_deploying(begun=not harmless)
             elif not harmless:
                 self._documents.journal(states)
             return answer
@@ -86,13 +88,14 @@ class Requests:
 
         return task
 
-    def _while_deploying(self) -> bool:
+    def _while_deploying(self, *, begun: bool = False) -> bool:
         """Journals every service while a stack is made, changed or deleted: CloudFormation calls them all directly."""
-        if not self._deploying:
-            return False
-        self._deploying = any(map(under_way, cloudformation._stacks.all_values()))
-        self._documents.journal()
-        return True
+        with self._looking:  # who is told that a stack is complete waits for a look that is under way
+            if not (self._deploying or begun):
+                return False
+            self._deploying = any(map(under_way, cloudformation._stacks.all_values()))
+            self._documents.journal()
+            return True
 
 
 def _harmless(name: str, method: str, path: str, query: Mapping[str, Any], action: str) -> bool:
