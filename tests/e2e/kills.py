@@ -115,9 +115,14 @@ class Killed:
 
 
 def content(number: int) -> bytes:
-    """A file of its own for each number; one of ten cannot be accepted."""
+    """A file of its own for each number."""
     rows = points(number)
-    return rows if number % _BROKEN_EVERY else rows.replace(b"id,x,y", b"id,x,z")
+    return rows.replace(b"id,x,y", b"id,x,z") if is_broken(number) else rows
+
+
+def is_broken(number: int) -> bool:
+    """Whether the file of that number cannot be accepted."""
+    return number % _BROKEN_EVERY == 0
 
 
 def seed_of(given: int | None) -> int:
