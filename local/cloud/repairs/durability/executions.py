@@ -39,6 +39,8 @@ class Executions:
     def know(self) -> None:
         """Takes what is there for what lasts already."""
         self._written = {key: len(found["events"]) for key, found in stepfunctions._executions.all_items()}
+        for key in self._written.keys() & set(self.cut_short):
+            self._written[key] -= 1  # their end is journaled when it is told
 
     def journal(self) -> None:
         """Journals what running executions have gone through, and that some were deleted with their machine."""
