@@ -10,8 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_LOOK_SECONDS = 0.02
 
 
 class Guard:
@@ -64,13 +67,15 @@ GUARD = Guard()
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    groups = set[int]()
+    parent, groups = os.getppid(), set[int]()
     for line in sys.stdin:
         group = int(line[1:])
         if line[0] == "+":
             groups.add(group)
         else:
             groups.discard(group)
+    while os.getppid() == parent:  # at a clean stop the pipe may close a little earlier than the parent ends
+        time.sleep(_LOOK_SECONDS)
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
