@@ -53,7 +53,7 @@ class Guard:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__))],
+        [sys.executable, "-I", str(Path(__file__)), str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ GUARD = Guard()
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    parent, groups = os.getppid(), set[int]()
+    parent, groups = int(sys.argv[1]), set[int]()
     for line in sys.stdin:
         group = int(line[1:])
         if line[0] == "+":
