@@ -131,7 +131,7 @@ class Lane:
         with suppress(ConnectionError, HTTPClientError):
             self.tiny.put([(name, content)])
             acknowledged = True
-        until(lambda: None if self.cloud.status().running else True)
+        until(lambda: None if self.cloud.status().running else True, 60)
         self.cloud.up(timeout=120)
         if not acknowledged:
             self.tiny.put([(name, content)])

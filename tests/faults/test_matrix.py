@@ -29,7 +29,7 @@ def driven(
     return run_all(asked, cloud, people, tmp_path_factory.mktemp)
 
 
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(4 * 3600)  # the whole matrix is made for the first of them
 @pytest.mark.parametrize(
     "cell", [pytest.param(cell, marks=() if cell in COMMON else pytest.mark.faults) for cell in CELLS], ids=str
 )
