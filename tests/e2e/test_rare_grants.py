@@ -13,7 +13,7 @@ from ratchet.domain.settling import remove
 from tests.e2e.once import Tiny, await_state, files, points, reconcile, until
 
 pytestmark = pytest.mark.permissions
-MANY = 200_000  # rows
+MANY = 50_000  # rows
 
 
 def champion_of(tiny: Tiny) -> Champion:
@@ -66,7 +66,8 @@ def test_a_file_wakes_an_endpoint_that_sleeps(stack: Stack, tmp_path: Path) -> N
 @pytest.mark.parametrize("state", ["Preprocess Data", "Train Candidates"])
 def test_reconcile_stops_what_a_dead_run_left(state: str, stack: Stack, cloud: Cloud, tmp_path: Path) -> None:
     tiny = Tiny(f"left-{state.split(maxsplit=1)[0].lower()}", stack, tmp_path)
-    tiny.apply("train.hyperparameters.num_round=400")  # so long that it is at work when it is found
+    # Jobs so long that they are still at work when they are found.
+    tiny.apply("retrain.retry_after=[1s]", "train.hyperparameters.num_round=400")
     with disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))):
         tiny.put([("many.csv", points(1, MANY))])
         run = tiny.await_run(1)
