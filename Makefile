@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { command -v "$$p"; break; }; done)
 
 BIN := .venv/bin
-ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready .envs/checkov/.ready
+ENVS := .envs/sam/.ready .envs/lambda/.ready .envs/training/.ready .envs/glue/.ready
 
 .PHONY: demo test test-slow test-faults test-permissions permissions-table setup local-up local-down format lint types screenshots clean
 
@@ -15,7 +15,7 @@ setup: .venv/.ready $(ENVS)
 demo: setup
 	$(BIN)/ratchet demo
 
-test: setup lint types
+test: setup .envs/checkov/.ready lint types
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup
