@@ -49,7 +49,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
 
 
 def _run(folder: Path) -> Iterator[Finding]:
-    assert CHECKOV.exists(), "checkov is not installed: run `make setup`"
+    assert CHECKOV.exists(), "checkov is not installed: run `make .envs/checkov/.ready`"
     done = subprocess.run(
         [CHECKOV, "--directory", folder, "--framework", "cloudformation", "--skip-download", "--quiet", "-o", "json"],
         env={**os.environ, "BC_SKIP_MAPPING": "TRUE", "LOG_LEVEL": "ERROR"},
