@@ -46,7 +46,7 @@ def show(context: typer.Context, letter: Annotated[str, typer.Argument(help="The
     stack = Stack.connect(context)
     with held(stack, queues_of(stack), MOST) as hands:
         found = _the_one(hands.letters, letter)
-        print_json({**_facts(found), "message": found.message, "body": _body(found)})
+        print_json({**_facts(found), "body": _body(found)})
 
 
 @app.command()
@@ -98,7 +98,7 @@ def drop(
     with held(stack, queues_of(stack), MOST) as hands:
         for letter in _chosen(hands.letters, letters):
             uri = f"s3://{stack.outputs.artifacts_bucket_name}/dead-letters/{letter.queue.name}/{letter.letter_id}.json"
-            facts = {**_facts(letter), "message": letter.message, "body": _body(letter)}
+            facts = {**_facts(letter), "body": _body(letter)}
             stack.store.write_json(uri, {**facts, "reason": reason, "by": stack.caller, "at": now().isoformat()})
             _withdraw(stack, letter, reason)
             hands.delete(letter)
@@ -176,6 +176,7 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "about": letter.subject,
         "origin": letter.door,
         "error": letter.error,
+        "message": letter.message,
         "first": letter.first.isoformat(),
         "last": letter.last.isoformat(),
     }
