@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ratchet.adapters import csv_shape, upload_file
+from ratchet.adapters import csv_file, csv_shape, upload_file
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import UploadTooLargeError
@@ -333,7 +333,7 @@ def test_large_files_are_read_in_pieces_and_keep_their_lines(
 ) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
     monkeypatch.setattr(csv_shape, "CHUNK", 700)
-    monkeypatch.setattr(csv_shape, "_MARKED", marked)
+    monkeypatch.setattr(csv_shape, "MARKED", marked)
     bad = {2, 3, 500, 501, 502, 777, 1001}
     rows = "".join(f"2017-03-01,Kiel,{99 if line in bad else 1},{line}\n" for line in range(2, 1002))
     judged = judge(HEADER + rows)
@@ -341,6 +341,16 @@ def test_large_files_are_read_in_pieces_and_keep_their_lines(
     counted = judged.query("accepted", "count(*), count(*) FILTER (y = ratchet_line)")
     assert counted == [(993, 993)]
     assert judged.query("quarantine", "list(y ORDER BY ratchet_line)") == [([str(line) for line in sorted(bad)],)]
+
+
+@pytest.mark.parametrize("wanted", [[(2, 2), (4, 4), (5, 5), (6, 6)], [(2, 2), (4, 6)]])
+def test_a_line_too_long_for_memory_is_never_held(tmp_path: Path, wanted: list[tuple[int, int]]) -> None:
+    file = tmp_path / "upload"
+    file.write_text("header\nsecond\nthird\nfourth\n" + "x" * (5 << 20) + "\nsixth")
+    shape = csv_shape.measure(file, contract(), tmp_path, 1, after=1, delimiter=",")
+    picked = dict(csv_file._pick(shape.pieces, iter(wanted)))
+    assert {number: text for number, text in picked.items() if number != 5} == {2: "second", 4: "fourth", 6: "sixth"}
+    assert csv_shape.MAX_VALUE < len(picked[5]) < 2 * csv_shape.MAX_VALUE
 
 
 def test_quoted_line_breaks_in_pieces_send_the_file_to_the_exact_reader(

@@ -4,11 +4,12 @@ import csv
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
-from ratchet.adapters.csv_shape import LONGEST_LINE, MAX_VALUE, Piece, Shape
+from ratchet.adapters.csv_shape import LONGEST_LINE, MARKED, MAX_VALUE, Mark, Piece, Shape
 from ratchet.adapters.upload_file import FileRejected, not_utf8
 from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import needed_columns
@@ -177,10 +178,28 @@ def _pick(pieces: Iterable[Piece], wanted: Iterator[tuple[int, int]]) -> Iterato
                 at = max(bisect_left(piece.marks, (start - 1,)) - 1, 0)
                 file.seek(piece.marks[at].offset)
                 here = min(end, last)
-                texts = islice(file, start - 1 - piece.marks[at].lines_before, here - piece.marks[at].lines_before)
+                soon = start == here and _ends_soon(piece.marks, at, start)
+                lines = file if soon else iter(partial(_bounded_line, file), b"")
+                texts = islice(lines, start - 1 - piece.marks[at].lines_before, here - piece.marks[at].lines_before)
                 for number, text in enumerate(texts, start):
                     yield number, text.removesuffix(b"\n").decode()
                 start, end = (here + 1, end) if here < end else next(wanted, (0, 0))
+
+
+def _ends_soon(marks: Sequence[Mark], at: int, line: int) -> bool:
+    """Whether neither the line nor one between it and the mark can be too long for memory."""
+    later = at + LONGEST_LINE // MARKED
+    return later >= len(marks) or marks[later].lines_before >= line
+
+
+def _bounded_line(file: BinaryIO) -> bytes:
+    """The next line; instead of one that is too long for memory, one that the reader refuses as too long."""
+    line = file.readline(LONGEST_LINE)
+    if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+        return line
+    while line and not line.endswith(b"\n"):
+        line = file.readline(LONGEST_LINE)
+    return b"x" * (MAX_VALUE + 1) + b"\n"
 
 
 def _has_spaced_quote(record: Record) -> bool:

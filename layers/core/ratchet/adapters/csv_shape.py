@@ -14,7 +14,7 @@ from ratchet.domain.data_contract import DataSection
 MAX_VALUE = 131_072
 LONGEST_LINE = 16 * MAX_VALUE
 _TAIL = 1 << 16
-_MARKED = 1 << 14  # bytes between marks
+MARKED = 1 << 14  # bytes between marks, at most
 _SPACE_BEFORE_QUOTE = re.compile(rb'"(?<= ")')
 _QUOTE_IS_RARE = 100  # bytes for each: with more of them DuckDB counts faster
 
@@ -160,9 +160,9 @@ class _Cutter:
 
     def _put(self, chunk: bytes) -> None:
         written = self._file.tell()
-        for place in range(0, len(chunk), _MARKED):
+        for place in range(0, len(chunk), MARKED):
             self._marks.append(Mark(self.line - 1, written + place))
-            self.line += chunk.count(b"\n", place, place + _MARKED)
+            self.line += chunk.count(b"\n", place, place + MARKED)
         self._file.write(chunk)
         self._tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (self._tail + chunk)[-_TAIL:]
 
