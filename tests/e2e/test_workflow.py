@@ -1,9 +1,7 @@
 """From an upload to a served model, and every other way it can go, through the deployed stack."""
 
 import json
-import re
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +21,6 @@ from tests.e2e.conftest import VERDICT_TIMEOUT, Pipeline, shown
 
 HOUR = {"datetime": "2017-02-03T08:00:00", "clouds_all": 40, "rain_1h": 0, "snow_1h": 0, "temp": 271.4}
 MOST_TRANSITIONS = 20
-FEWEST_FUNCTIONS = 10
-MEMORY_IN_USE = 0.9  # of a function's MemorySize
 
 
 def answers(finding: Finding) -> tuple[str, ...]:
@@ -186,19 +182,6 @@ def ask_first_row(stack: Stack, pipeline: Pipeline, month: bytes) -> Any:
     row = dict(zip(header.split(","), first.split(","), strict=True))
     record = {name: value or None for name, value in row.items() if name != "late"}
     return ask(stack, pipeline.name, record)
-
-
-def test_every_function_has_memory_to_spare(served: Pipeline, stack: Stack) -> None:
-    assert served.champion is not None
-    logs, shares = stack.session.client("logs"), defaultdict[str, float](float)
-    groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/lambda/")
-    for name in groups.search("logGroups[].logGroupName"):
-        lines = logs.get_paginator("filter_log_events").paginate(logGroupName=name).search("events[].message")
-        for size, used in re.findall(r"Memory Size: (\d+) MB\tMax Memory Used: (\d+) MB", "\n".join(lines)):
-            shares[name] = max(shares[name], int(used) / int(size))
-
-    assert len(shares) >= FEWEST_FUNCTIONS
-    assert {name: share for name, share in shares.items() if not 0 < share <= MEMORY_IN_USE} == {}
 
 
 def test_reads_of_the_command_agree_with_the_ledger(served: Pipeline, ratchet: Callable[..., Result]) -> None:
