@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud.process import Cloud, CloudSettings, free_port
 from tests.integration.cloud.account import ALLOW_ALL, Account, until
@@ -24,6 +24,8 @@ def handler(event, context):
     time.sleep(event["seconds"])
     s3.put_object(Bucket="work", Key=f"done/{event['name']}/{context.aws_request_id}")
 """
+WAITING = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+MOST_OBJECTS = 5000
 SLEEPING = """
 import os, sys, time, pathlib
 pathlib.Path(sys.argv[sys.argv.index("--file") + 1]).write_text(str(os.getpid()))
@@ -51,41 +53,130 @@ class Killed:
             return None
 
 
-def killed(cloud: Cloud) -> Killed:
+@dataclass(frozen=True)
+class Interrupted:
+    """What a cloud was doing when it was killed."""
+
+    account: Account
+    folder: Path
+    acknowledged: list[str]  # keys of objects, whose events go to `heard`
+
+    @property
+    def s3(self) -> Any:
+        return self.account.client("s3")
+
+    def begin(self) -> None:
+        """Begins everything, and returns when it is under way."""
+        self.s3.create_bucket(Bucket="work")
+        self._listen("told", {"source": ["aws.states"], "detail": {"status": ["FAILED"]}})
+        self._listen("heard", {"source": ["aws.s3"]})
+        execution = self.account.start(self.account.machine(WAITING), {"given": 1})
+        (self.folder / "execution").write_text(execution)
+        function = self.account.function(SLOW, Timeout=30)
+        self._invoke(function, "once", 0)
+        until(lambda: self.did("done/once/"))
+        until(lambda: "REPORT" in self.account.logged(function))
+        history = self.account.states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        until(lambda: any(event["type"] == "WaitStateEntered" for event in history.search("events")))
+        self._run_job()
+        self._put_objects()
+        self._invoke(function, "again", 3)
+        until(lambda: self.did("begun/again/"))
+
+    def did(self, prefix: str) -> int:
+        """How often functions have said so."""
+        return len(self.s3.list_objects_v2(Bucket="work", Prefix=prefix).get("Contents", []))
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """The details of events that are in a queue now."""
+        url = self.account.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        found = self.account.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"])["detail"] for message in found]
+
+    def _listen(self, name: str, pattern: dict[str, Any]) -> None:
+        url = self.account.sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
+        anyone = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [anyone]})
+        self.account.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.account.rule(pattern, Arn=arn)
+
+    def _invoke(self, function: str, name: str, seconds: float) -> None:
+        event = json.dumps({"name": name, "seconds": seconds})
+        self.account.functions.invoke(FunctionName=function, InvocationType="Event", Payload=event)
+
+    def _run_job(self) -> None:
+        glue = self.account.client("glue")
+        self.s3.put_object(Bucket="work", Key="sleep.py", Body=SLEEPING.encode())
+        glue.create_job(
+            Name="sleeper",
+            Role=self.account.role("glue.amazonaws.com", ALLOW_ALL),
+            Command={"Name": "pythonshell", "ScriptLocation": "s3://work/sleep.py", "PythonVersion": "3.9"},
+            DefaultArguments={"--file": str(self.folder / "pid")},
+        )
+        glue.start_job_run(JobName="sleeper")
+        until(lambda: (self.folder / "pid").exists() and (self.folder / "pid").read_text())
+
+    def _put_objects(self) -> None:
+        """Puts objects until the cloud is gone."""
+        self.s3.create_bucket(Bucket="heard")
+        self.s3.put_bucket_notification_configuration(
+            Bucket="heard", NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+
+        def put() -> None:
+            for number in range(MOST_OBJECTS):
+                try:
+                    self.s3.put_object(Bucket="heard", Key=str(number), Body=b"any")
+                except (BotoCoreError, ClientError):
+                    return
+                self.acknowledged.append(str(number))
+
+        threading.Thread(target=put).start()
+        until(lambda: len(self.acknowledged) > 20)
+
+
+def killed(cloud: Cloud, interrupted: Interrupted | None = None) -> Killed:
     """Fills a cloud with one of everything, kills it and starts it again."""
     cloud.up()
     account = Account(cloud)
     made = {name: survivor.make(account) for name, survivor in SURVIVORS.items()}
     before = {name: survivor.look(account, made[name]) for name, survivor in SURVIVORS.items()}
+    if interrupted is not None:
+        interrupted.begin()
     cloud.kill()
+    if interrupted is not None:
+        pid = int((interrupted.folder / "pid").read_text())
+        until(lambda: not Path("/proc", str(pid)).exists(), 5)
     cloud.up()
     return Killed(account, made, before)
 
 
 @pytest.fixture(scope="module")
-def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud(CloudSettings(port=free_port(), state=tmp_path_factory.mktemp("durable")))
-    yield cloud
-    cloud.down()
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Cloud]]:
+    """One that journals, and one that does not."""
+    one, other = (
+        Cloud(CloudSettings(port=free_port(), state=tmp_path_factory.mktemp("killed"), without=without))
+        for without in ("", "durability")
+    )
+    yield one, other
+    one.down()
+    other.down()
 
 
 @pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    state = tmp_path_factory.mktemp("forgetful")
-    cloud = Cloud(CloudSettings(port=free_port(), state=state, without="durability"))
-    yield cloud
-    cloud.down()
+def interrupted(clouds: tuple[Cloud, Cloud], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    return Interrupted(Account(clouds[0]), tmp_path_factory.mktemp("interrupted"), [])
 
 
 @pytest.fixture(scope="module")
-def both(durable: Cloud, forgetful: Cloud) -> tuple[Killed, Killed]:
+def both(clouds: tuple[Cloud, Cloud], interrupted: Interrupted) -> tuple[Killed, Killed]:
     """The same, with and without the journal."""
     with ThreadPoolExecutor() as pool:
-        one, other = pool.map(killed, (durable, forgetful))
+        one, other = pool.map(killed, clouds, (interrupted, None))
     return one, other
 
 
-@pytest.mark.without("kill")
 @pytest.mark.parametrize("name", SURVIVORS)
 def test_what_was_acknowledged_survives_a_kill(both: tuple[Killed, Killed], name: str) -> None:
     one, other = both
@@ -102,122 +193,54 @@ def test_messages_in_flight_are_visible_again_and_count_as_received(both: tuple[
     assert counts == {"in flight": "2", "waiting": "1"}
 
 
-@pytest.fixture
-def account(both: tuple[Killed, Killed], durable: Cloud) -> Account:
-    """An account of the cloud that survives."""
-    return Account(durable)
-
-
-@pytest.fixture
-def work(account: Account) -> Any:
-    """A bucket that tells what functions have begun and done."""
-    s3 = account.client("s3")
-    if "work" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
-        s3.create_bucket(Bucket="work")
-    return lambda prefix: len(s3.list_objects_v2(Bucket="work", Prefix=prefix).get("Contents", []))
-
-
-def test_a_running_execution_has_failed_and_the_bus_is_told(account: Account) -> None:
-    url, arn = account.open_queue()
-    account.rule({"source": ["aws.states"], "detail": {"status": ["FAILED"]}}, Arn=arn)
-    waiting = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
-    execution = account.start(account.machine(waiting), {"given": 1})
-    history = account.states.get_paginator("get_execution_history")
-    until(
-        lambda: any(e["type"] == "WaitStateEntered" for e in history.paginate(executionArn=execution).search("events"))
-    )
-    account.cloud.kill()
-    account.cloud.up()
-    assert account.ended(execution)["status"] == "FAILED"  # type: ignore[index]
+@pytest.mark.usefixtures("both")
+def test_a_running_execution_has_failed_and_the_bus_is_told(interrupted: Interrupted) -> None:
+    account, execution = interrupted.account, (interrupted.folder / "execution").read_text()
+    found = account.ended(execution)
+    assert found is not None
+    assert found["status"] == "FAILED"
     events = [event["type"] for event in account.states.get_execution_history(executionArn=execution)["events"]]
     assert (events[0], events[-1]) == ("ExecutionStarted", "ExecutionFailed")
-    told = json.loads(account.received(url)["Body"])["detail"]
+    assert "WaitStateEntered" in events
+    (told,) = until(lambda: interrupted.messages("told"))
     assert (told["executionArn"], told["status"]) == (execution, "FAILED")
 
 
-def test_an_asynchronous_invocation_is_made_again(account: Account, work: Any) -> None:
-    function = account.function(SLOW, Timeout=30)
-    event = json.dumps({"name": "again", "seconds": 2})
-    account.functions.invoke(FunctionName=function, InvocationType="Event", Payload=event)
-    until(lambda: work("begun/again/"))
-    account.cloud.kill()
-    assert not account.cloud.status().running
-    account.cloud.up()
-    until(lambda: work("done/again/"))
-    assert work("begun/again/") == 2
+@pytest.mark.usefixtures("both")
+def test_an_asynchronous_invocation_is_made_again_and_one_that_has_ended_is_not(interrupted: Interrupted) -> None:
+    until(lambda: interrupted.did("done/again/"))
+    assert interrupted.did("begun/again/") == 2
+    assert interrupted.did("begun/once/") == 1
 
 
-def test_what_has_succeeded_is_not_made_again(account: Account, work: Any) -> None:
-    function = account.function(SLOW)
-    event = json.dumps({"name": "once", "seconds": 0})
-    account.functions.invoke(FunctionName=function, InvocationType="Event", Payload=event)
-    until(lambda: work("done/once/"))
-    until(lambda: "REPORT" in account.logged(function))
-    account.cloud.kill()
-    account.cloud.up()
-    follower = account.function(SLOW)
-    account.invoke(follower, {"name": "later", "seconds": 1})
-    assert work("begun/once/") == 1
-
-
-def test_events_of_objects_that_were_accepted_arrive(account: Account) -> None:
-    url, arn = account.open_queue()
-    s3 = account.client("s3")
-    s3.create_bucket(Bucket="heard")
-    s3.put_bucket_notification_configuration(Bucket="heard", NotificationConfiguration={"EventBridgeConfiguration": {}})
-    account.rule({"source": ["aws.s3"], "detail": {"bucket": {"name": ["heard"]}}}, Arn=arn)
-    acknowledged: list[str] = []
-
-    def put() -> None:
-        for number in range(200):
-            try:
-                s3.put_object(Bucket="heard", Key=str(number), Body=b"any")
-            except Exception:  # noqa: BLE001  the cloud is gone
-                return
-            acknowledged.append(str(number))
-
-    putting = threading.Thread(target=put)
-    putting.start()
-    until(lambda: len(acknowledged) > 20)
-    account.cloud.kill()
-    account.cloud.up()
-    putting.join()
+@pytest.mark.usefixtures("both")
+def test_events_of_objects_that_were_accepted_arrive(interrupted: Interrupted) -> None:
     heard: set[str] = set()
 
     def all_heard() -> bool:
-        for message in account.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            heard.add(json.loads(message["Body"])["detail"]["object"]["key"])
-        return heard >= set(acknowledged)
+        heard.update(detail["object"]["key"] for detail in interrupted.messages("heard"))
+        return heard >= set(interrupted.acknowledged)
 
     until(all_heard)
 
 
-def test_a_job_ends_with_its_cloud(account: Account, tmp_path: Path) -> None:
-    s3, glue = account.client("s3"), account.client("glue")
-    s3.create_bucket(Bucket="scripts")
-    s3.put_object(Bucket="scripts", Key="sleep.py", Body=SLEEPING.encode())
-    glue.create_job(
-        Name="sleeper",
-        Role=account.role("glue.amazonaws.com", ALLOW_ALL),
-        Command={"Name": "pythonshell", "ScriptLocation": "s3://scripts/sleep.py", "PythonVersion": "3.9"},
-        DefaultArguments={"--file": str(tmp_path / "pid")},
-    )
-    run = glue.start_job_run(JobName="sleeper")["JobRunId"]
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    process = Path("/proc", (tmp_path / "pid").read_text())
-    account.cloud.kill()
-    until(lambda: not process.exists())
-    account.cloud.up()
-    assert glue.get_job_run(JobName="sleeper", RunId=run)["JobRun"]["JobRunState"] == "FAILED"
+@pytest.mark.usefixtures("both")
+def test_a_job_ends_with_its_cloud_and_has_failed(interrupted: Interrupted) -> None:
+    (run,) = interrupted.account.client("glue").get_job_runs(JobName="sleeper")["JobRuns"]
+    assert run["JobRunState"] == "FAILED"
 
 
-def test_a_clean_stop_empties_the_journal_and_a_reset_too(account: Account) -> None:
-    account.client("ssm").put_parameter(Name="/kept", Value="value", Type="String")
+@pytest.mark.slow
+def test_a_clean_stop_saves_what_a_kill_after_it_does_not_lose(both: tuple[Killed, Killed]) -> None:
+    account, parameters = both[0].account, both[0].account.client("ssm")
+    parameters.put_parameter(Name="/kept", Value="value", Type="String")
     account.cloud.down()
     assert not account.cloud.settings.journal_file.with_suffix(".blobs").exists()
     account.cloud.up()
-    account.client("ssm").put_parameter(Name="/later", Value="value", Type="String")
+    parameters.put_parameter(Name="/later", Value="value", Type="String")
+    parameters.delete_parameter(Name="/survivor")
     account.cloud.kill()
     account.cloud.up()
-    names = [found["Name"] for found in account.client("ssm").describe_parameters()["Parameters"]]
-    assert {"/kept", "/later"} <= set(names)
+    names = {found["Name"] for found in parameters.describe_parameters()["Parameters"]}
+    assert names == {"/kept", "/later"}
+    assert both[0].look("items") == both[0].before["items"]
