@@ -22,7 +22,7 @@ RUN_TIMEOUT = 120
 VERDICT_TIMEOUT = 60
 JUDGES_ALL = "test_least_privilege.py"
 # Small, quick to train and easy to pass: what the gate thinks of real models is the demo's subject.
-QUICK = ("retrain.settle=1s", "train.hyperparameters={eta: 0.3, num_round: 30}", "gate.threshold=0.3")
+QUICK = ("retrain.settle=3s", "train.hyperparameters={eta: 0.3, num_round: 30}", "gate.threshold=0.3")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
