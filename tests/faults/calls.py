@@ -20,7 +20,7 @@ class Road(StrEnum):
     SHADOWED = "deployed after a shadow"
     REJECTED = "upload rejected"
     LARGE = "deployed, the upload was judged by a job"
-    FAILED = "deployed at the second attempt: the first one was denied something"
+    FAILED = "deployed at the second attempt: the first one timed out"
     KEPT = "deployed, the event was kept in the dead-letter queue first"
     FOUND = "deployed, the model had been made already"
     LARGE_KEPT = "deployed, the large validation's event was kept first"

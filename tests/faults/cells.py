@@ -119,12 +119,13 @@ class Cell:
         def first(kind: Kind, call: str, state: str, *contains: str) -> tuple[Fault, ...]:
             return (Fault(name=f"way to {self.name}", kind=kind, call=call, state=state, contains=contains),)
 
+        # A timeout is the one error that no Retry of these states lists: it leads to the Catch at once.
         if self.road is Road.FAILED:
-            return first(Kind.DENIED, INVOKE, "Check Idempotency", run_id)
+            return first(Kind.TIMEOUT, INVOKE, "Check Idempotency", run_id)
         if self.road is Road.KEPT:
-            return first(Kind.DENIED, INVOKE, "Validate Data", pipeline)
+            return first(Kind.TIMEOUT, INVOKE, "Validate Data", pipeline)
         if self.road is Road.LARGE_KEPT:
-            return first(Kind.DENIED, "states:StartExecution", "Ingest Again", pipeline)
+            return first(Kind.TIMEOUT, "states:StartExecution", "Ingest Again", pipeline)
         if self.road is Road.FOUND:
             return first(Kind.DUPLICATE, "sagemaker:CreateModel", "Create Model", run_id)
         return ()
