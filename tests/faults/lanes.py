@@ -34,7 +34,7 @@ _SETTINGS: dict[Road, tuple[str, ...]] = {
     Road.REFUSED: ("gate.threshold=1",),
     Road.TRIED: ("deploy.verify=before",),
     Road.APPROVED: ("deploy.approval=required",),
-    Road.SHADOWED: ("deploy.mode=instance", "deploy.strategy=shadow", "deploy.bake=6s"),
+    Road.SHADOWED: ("deploy.mode=instance", "deploy.strategy=shadow", "deploy.bake=1m"),
 }
 # Roads that the same pipeline can go.
 _SHARED = (Road.DEPLOYED, Road.FAILED, Road.KEPT, Road.FOUND, Road.REJECTED)
