@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/ratchet demo
 
 test: setup .envs/checkov/.ready lint types
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/pytest -m slow

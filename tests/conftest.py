@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # An example's time is the machine's, busy or not: it says nothing about the code.
 settings.register_profile("ratchet", deadline=None)
@@ -12,8 +14,7 @@ settings.load_profile("ratchet")
 # Loaded for all, for a session has one embedded cloud; it starts with the first test that asks for it.
 pytest_plugins = ("tests.e2e.fixtures",)
 
-_TESTS = Path(__file__).parent
-_ONE_CLOUD = (_TESTS / "e2e", _TESTS / "faults")
+_ONE_CLOUD = ("tests/e2e/", "tests/faults/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,14 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--recording", type=Path, default=None, help="file of calls of roles; e2e tests append to it")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares one cloud is one worker's, which begins with it; else a file stays together."""
-    for item in items:
-        group = "one cloud" if _on_the_cloud(item) else str(item.path.relative_to(_TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not _on_the_cloud(item))  # stable: else the order stays
+    """What shares the one cloud comes first: it takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_ONE_CLOUD))  # stable: else the order stays
 
 
-def _on_the_cloud(item: pytest.Item) -> bool:
-    return any(folder in item.path.parents for folder in _ONE_CLOUD)
+class _OneCloud(LoadScopeScheduling):  # type: ignore[misc]  # xdist's scheduler is untyped
+    """What shares the one cloud is one worker's; else a file stays together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "one cloud" if nodeid.startswith(_ONE_CLOUD) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneCloud:
+    """The two workers' division of labour. xdist's own groups are without effect on this pytest."""
+    return _OneCloud(config, log)
