@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import boto3
 import typer
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cli.api import Api
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 DEFAULT_PORT = 4566
+LONGEST_INVOCATION = 900 + 10  # seconds; botocore gives up after 60 and then invokes once more
 LOCAL_STACK = "ratchet-local"
 AWS_STACK = "ratchet-dev"
 
@@ -160,7 +162,7 @@ class Stack:
 
     @cached_property
     def functions(self) -> "LambdaClient":
-        return self.session.client("lambda")
+        return self.session.client("lambda", config=Config(read_timeout=LONGEST_INVOCATION))
 
     @cached_property
     def executions(self) -> "SFNClient":

@@ -14,6 +14,7 @@ from cli.errors import CommandError, explain
 from cli.main import app
 from cli.stack import Choice, Outputs, Stack, Target, embedded_cloud
 from ratchet.contracts.run import DefinitionRef
+from tests.template.reading import functions as template_functions
 from tests.unit.cli.conftest import OUTPUTS, FakeFunctions
 
 
@@ -95,6 +96,13 @@ def test_outputs_come_from_cloudformation(monkeypatch: pytest.MonkeyPatch) -> No
             _ = Stack("other", session, Target.AWS).outputs
         with pytest.raises(CommandError, match="There is no stack absent on the embedded cloud"):
             _ = Stack("absent", session, Target.LOCAL).outputs
+
+
+def test_a_long_invocation_is_waited_for_and_not_repeated() -> None:
+    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+    longest = max(function.get("Timeout", 3) for function in template_functions().values())
+    waits = Stack("mine", session, Target.AWS).functions.meta.config.read_timeout  # type: ignore[attr-defined]
+    assert waits > longest > 60
 
 
 def test_an_unknown_pipeline_is_named_beside_those_that_exist(stack: Stack) -> None:
