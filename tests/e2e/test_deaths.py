@@ -90,7 +90,7 @@ COMMON = (
     Death("Preprocess Data", within=True, event=True, champion=False),
     Death("Select Candidate", within=False, event=False, champion=False),
     Death("Score Holdout", within=True, event=True, champion=True),
-    Death("Deploy Endpoint", within=True, event=False, champion=True),
+    Death("Train Candidates", within=True, event=False, champion=True),
     Death("Announce Deployment", within=False, event=True, champion=False),
 )
 # Whose leftovers need grants that no other test needs.

@@ -170,7 +170,7 @@ def test_other_data_sets_go_through_by_definition_alone(
     """Classes, and three series in one model: their own thresholds, nothing but the waiting shortened."""
     pipeline = new_pipeline(f"own-{name}")
     definition = read_definition(
-        REPOSITORY / "pipelines" / name, [f"name={pipeline.name}", "retrain.settle=5s", "retrain.schedule=null"]
+        REPOSITORY / "pipelines" / name, [f"name={pipeline.name}", "retrain.settle=15s", "retrain.schedule=null"]
     )
     apply_definition(stack, definition, Code.pack())
     contents = uploads() if uploads else list(samples.departures_months().values())

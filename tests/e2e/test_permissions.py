@@ -121,5 +121,11 @@ def test_reconcile_may_not_look_for_what_a_dead_run_left(tiny: Tiny, stack: Stac
         with pytest.raises(CommandError, match="sagemaker:ListTrainingJobs"):
             reconcile(stack)
         assert stack.pipeline(tiny.name).owner == run.execution_arn, "it is not free while its jobs may be at work"
-    until(lambda: "unstopped-g1" in reconcile(stack).get("closed", ()) or None)
+
+    def closed() -> RunOutcome | None:  # by this sweep, or by the scheduled one
+        reconcile(stack)
+        run = stack.ledger.run(tiny.name, f"{tiny.name}-g1")
+        return run.outcome if run else None
+
+    assert until(closed) is RunOutcome.FAILED
     assert tiny.await_end(2).outcome is RunOutcome.DEPLOYED

@@ -177,6 +177,7 @@ def both(clouds: tuple[Cloud, Cloud], interrupted: Interrupted) -> tuple[Killed,
     return one, other
 
 
+@pytest.mark.without("kill")
 @pytest.mark.parametrize("name", SURVIVORS)
 def test_what_was_acknowledged_survives_a_kill(both: tuple[Killed, Killed], name: str) -> None:
     one, other = both

@@ -95,12 +95,14 @@ class Studio:
 
     def machine_role(self, *extra: Mapping[str, Any]) -> str:
         """A role for state machines that use SageMaker."""
-        passed = {
-            **allow("iam:PassRole", self.role),
-            "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-        }
         rules = allow(["events:PutTargets", "events:PutRule", "events:DescribeRule"])
-        return self.account.role("states.amazonaws.com", allow("sagemaker:*"), rules, passed, *extra)
+        return self.account.role("states.amazonaws.com", allow("sagemaker:*"), rules, self.passing, *extra)
+
+    @property
+    def passing(self) -> dict[str, Any]:
+        """The right to give the jobs' role to SageMaker."""
+        condition = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        return {**allow("iam:PassRole", self.role), "Condition": condition}
 
     def run(self, **states: Mapping[str, Any]) -> dict[str, Any]:
         """Runs Task states in order."""
@@ -250,12 +252,13 @@ def user(
 def test_tags_need_a_permission_of_their_own(studio: Studio) -> None:
     jobs = "arn:aws:sagemaker:us-east-1:000000000000:training-job/*"
     request = studio.training("tagged")
-    creator = user(studio, allow("sagemaker:CreateTrainingJob", jobs), service="sagemaker")
+    creator = user(studio, allow("sagemaker:CreateTrainingJob", jobs), studio.passing, service="sagemaker")
     with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:AddTags"):
         creator.create_training_job(**request)
     with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:DescribeTrainingJob"):
         creator.describe_training_job(TrainingJobName=request["TrainingJobName"])
-    tagger = user(studio, allow(["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], jobs), service="sagemaker")
+    tagging = allow(["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], jobs)
+    tagger = user(studio, tagging, studio.passing, service="sagemaker")
     tagger.create_training_job(**request)
     assert studio.ended("tagged")["TrainingJobStatus"] == "Completed"
 
