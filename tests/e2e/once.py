@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from cli.apply import Applied, Code, apply_definition
 from cli.definition import read_definition
@@ -166,6 +169,35 @@ def until(probe: Callable[[], T | None], timeout: float = PATIENCE, interval: fl
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain"
         time.sleep(interval)
     return value
+
+
+@contextmanager
+def repeating(act: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Meanwhile acts every so many seconds, in a thread of its own, the first time after as many; it must not raise."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def parameters(session: pytest.Session, test: Callable[..., None], kind: type[T]) -> list[T]:
+    """The parameters of a kind with which this session asks for a test, so that all can be prepared at once."""
+    return [
+        value
+        for item in session.items
+        if isinstance(item, pytest.Function) and item.originalname == test.__name__
+        for value in item.callspec.params.values()
+        if isinstance(value, kind)
+    ]
 
 
 def reconcile(stack: Stack) -> Any:

@@ -1,6 +1,5 @@
 """A run that is killed, in each of its states: its pipeline goes on, nothing is done twice, nobody is left at work."""
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from local.cloud.chaos import Chaos, disturbed
 from local.cloud.process import Cloud
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import RunRecord
-from tests.e2e.once import HOLD, Tiny, await_state, holding, points, reconcile, until
+from tests.e2e.once import HOLD, Tiny, await_state, holding, parameters, points, reconcile, repeating, until
 
 STATES = (
     "Wait For Uploads To Settle",
@@ -113,12 +112,7 @@ def died(
     request: pytest.FixtureRequest, stack: Stack, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Death, Future[None]]:
     """Every death that this session asks for, several pipelines at once: what became of each."""
-    asked: list[Death] = [
-        death
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == test_an_execution_dies.__name__
-        if isinstance(death := item.callspec.params["death"], Death)
-    ]
+    asked = parameters(request.session, test_an_execution_dies, Death)
     folder, futures = tmp_path_factory.mktemp("deaths"), dict[Death, Future[None]]()
     holds = {death.run_id: death.state for death in asked if not death.within}
     with holding(stack, holds) if holds else nullcontext():
@@ -206,21 +200,15 @@ def serves(tiny: Tiny, fence: int) -> None:
 @contextmanager
 def served_throughout(tiny: Tiny) -> Iterator[None]:
     """Asks the endpoint again and again; every request must be answered."""
-    over, answers = threading.Event(), [ask(tiny.stack, tiny.name, {"x": 100})]
+    answers = [ask(tiny.stack, tiny.name, {"x": 100})]
 
-    def keep_asking() -> None:
-        while not over.wait(0.2):
-            try:
-                answers.append(ask(tiny.stack, tiny.name, {"x": 100}))
-            except Exception as error:  # noqa: BLE001  whatever it is, nobody was served
-                answers.append(error)
+    def request() -> None:
+        try:
+            answers.append(ask(tiny.stack, tiny.name, {"x": 100}))
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody was served
+            answers.append(error)
 
-    asking = threading.Thread(target=keep_asking, daemon=True)
-    asking.start()
-    try:
+    with repeating(request, 0.2):
         yield
-    finally:
-        over.set()
-        asking.join()
     assert len(answers) > 5
     assert [answer for answer in answers if isinstance(answer, Exception)] == []

@@ -1,9 +1,7 @@
 """A pipeline that one cell of the matrix after the other goes through, and what must hold after each."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +18,7 @@ from ratchet.domain.approving import answer_of
 from ratchet.domain.audit import Audit
 from ratchet.domain.ledger import RunRecord, Verdict
 from ratchet.domain.questions import Questions
-from tests.e2e.once import Tiny, later, points, reconcile, until
+from tests.e2e.once import Tiny, later, points, reconcile, repeating, until
 from tests.faults.calls import Road
 from tests.faults.cells import Cell, Column
 
@@ -29,6 +27,7 @@ LARGE_BYTES = 10_000  # between the sizes of these two
 STEP = 300  # by which each upload's values differ from the last one's: an older model is far off
 PATIENCE = 280.0
 _SWEEP_SECONDS = 5.0  # the schedule's five minutes at the cloud's speed
+_ASK_SECONDS = 0.08
 _IDLE_SECONDS = 4.0
 _SETTINGS: dict[Road, tuple[str, ...]] = {
     Road.REFUSED: ("gate.threshold=1",),
@@ -229,43 +228,23 @@ class Lane:
         return f"owner {state.owner if state else None}, behind {state.behind if state else None}; {told or 'no run'}"
 
 
-@contextmanager
-def sweeping(cloud: Cloud) -> Iterator[None]:
+def sweeping(cloud: Cloud) -> AbstractContextManager[None]:
     """Reconcile at its schedule's pace."""
-    over, stack = threading.Event(), Stack.of_cloud(cloud)
+    stack = Stack.of_cloud(cloud)
 
     def sweep() -> None:
-        while not over.wait(_SWEEP_SECONDS):
-            try:
-                reconcile(stack)
-            except Exception:  # noqa: BLE001, S112  a fault may be aimed at it; the next sweep comes
-                continue
+        with suppress(Exception):  # a fault may be aimed at it; the next sweep comes
+            reconcile(stack)
 
-    thread = threading.Thread(target=sweep, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeating(sweep, _SWEEP_SECONDS)
 
 
-@contextmanager
-def asked(pipeline: str, cloud: Cloud) -> Iterator[None]:
+def asked(pipeline: str, cloud: Cloud) -> AbstractContextManager[None]:
     """Requests to the endpoint, a dozen a second, for a shadow to copy."""
-    over, stack = threading.Event(), Stack.of_cloud(cloud)
+    stack = Stack.of_cloud(cloud)
 
-    def keep_asking() -> None:
-        while not over.wait(0.08):
-            try:
-                ask(stack, pipeline, {"x": 1})
-            except Exception:  # noqa: BLE001, S112  whether all are answered is another test's question
-                continue
+    def request() -> None:
+        with suppress(Exception):  # whether all are answered is another test's question
+            ask(stack, pipeline, {"x": 1})
 
-    thread = threading.Thread(target=keep_asking, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeating(request, _ASK_SECONDS)

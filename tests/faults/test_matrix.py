@@ -7,6 +7,7 @@ import pytest
 from cli.listen import Listener
 from cli.stack import Stack
 from local.cloud.process import Cloud
+from tests.e2e.once import parameters
 from tests.faults.cells import CELLS, COMMON, Cell
 from tests.faults.matrix import run_all
 
@@ -20,12 +21,7 @@ def driven(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[Cell, Future[str]]:
     """Every cell that this session asks for: how the system got over it."""
-    asked: list[Cell] = [
-        cell
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == test_a_fault_is_got_over.__name__
-        if isinstance(cell := item.callspec.params["cell"], Cell)
-    ]
+    asked = parameters(request.session, test_a_fault_is_got_over, Cell)
     return run_all(asked, cloud, people, tmp_path_factory.mktemp)
 
 
