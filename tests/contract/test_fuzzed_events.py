@@ -7,6 +7,7 @@ under a name that no Retry or Catch was written for.
 import copy
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
-from ratchet.domain.errors import RatchetError
+from ratchet.domain.errors import EventInvalidError, RatchetError
 from tests.unit import samples
 from tests.unit.adapters.conftest import ledger_table
 from tests.unit.functions.test_handlers import FUNCTIONS, SETTINGS, load
@@ -29,7 +30,10 @@ HOSTILE = (
     *("a" * 1024, "é" * 600, "\uff03", "\u0000", "\u202egnp.csv", "traffic\n", "Traffic", "traffic#STATE"),
     *("s3://", "s3://x", "s3://ratchet-dev-artifacts/", "arn:aws:states:::x", "null", "-1", "1e400", "NaN"),
     *("$.x", "{{7*7}}", "<script>alert(1)</script>", "=cmd|' /C calc'!A0"),
+    *("2026-03-01T12:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:00"),
 )
+# The time at which the events of functions that look back to a moment in them are judged: soon after it.
+NOW = {"compare_shadow": datetime(2026, 3, 1, 12, 5, tzinfo=UTC)}
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -113,7 +117,10 @@ def account() -> Iterator[None]:
 
 
 def fuzz(function: str, examples: int) -> None:
-    handler = load(function).handler
+    module = load(function)
+    if now := NOW.get(function):
+        vars(module)["utc_now"] = lambda: now
+    handler = module.handler
 
     @settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
@@ -141,3 +148,12 @@ def test_an_event_ends_in_an_answer_or_a_declared_error(account: None, function:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_ten_thousand_events(account: None, function: str) -> None:
     fuzz(function, 10_000)
+
+
+@pytest.mark.parametrize("moment", ["2026-03-01T12:00:00", 0, "9999-12-31T23:59:59Z"], ids=["no zone", "1970", "9999"])
+def test_a_shadow_of_no_possible_time_is_refused(account: None, moment: object) -> None:
+    """They were a TypeError, queries for 56 years of minutes, and an error that only CloudWatch declares."""
+    event = next(event for event in corpus("compare_shadow") if "shadow" in event)
+    event["shadow"]["started_at"] = moment
+    with pytest.raises(EventInvalidError, match=r"shadow\.started_at: "):
+        load("compare_shadow").handler(event, Context())

@@ -18,7 +18,7 @@ from ratchet.contracts.run import (
 )
 from ratchet.domain.audit import Audit
 from ratchet.domain.deploying import Failure, ending
-from ratchet.domain.errors import DependencyBusyError, ShadowInconclusiveError, ShadowWorseError
+from ratchet.domain.errors import DependencyBusyError, EventInvalidError, ShadowInconclusiveError, ShadowWorseError
 from ratchet.domain.ports import EndpointDescription
 from ratchet.domain.settling import remove
 from ratchet.domain.waking import Wake
@@ -228,12 +228,13 @@ def test_without_a_champion_at_that_endpoint_there_is_no_shadow(before: dict[str
 WELL = VariantHealth(requests=900, errors_4xx=0, errors_5xx=0, latency_p99_ms=30)
 
 
-def compared(candidate: VariantHealth, champion: VariantHealth = WELL) -> Any:
+def compared(candidate: VariantHealth, champion: VariantHealth = WELL, ago: timedelta = timedelta(0)) -> Any:
     world = world_with(**SHADOW)
     world.deployed()
     run, plan, _ = next_judged(world)
     world.endpoints.healths = {False: champion, True: candidate}
-    shadow = DeploymentResult(endpoint_name=INSTANCE, endpoint_config_name="c", seconds=9, started_at=samples.NOW)
+    since = world.clock() - ago
+    shadow = DeploymentResult(endpoint_name=INSTANCE, endpoint_config_name="c", seconds=9, started_at=since)
     comparison = world.compare_shadow(CompareShadowRequest(run=run, plan=plan, shadow=shadow))
     record = world.ledger.run("traffic", run.run_id)
     assert record is not None
@@ -267,6 +268,12 @@ def test_a_shadow_no_worse_than_a_champion_that_is_unwell_passes() -> None:
 def test_a_shadow_without_requests_proves_nothing() -> None:
     with pytest.raises(ShadowInconclusiveError, match="got 3 requests"):
         compared(WELL.model_copy(update={"requests": 3}))
+
+
+@pytest.mark.parametrize("ago", [timedelta(minutes=-1), timedelta(days=16)], ids=["to come", "forgotten"])
+def test_a_shadow_of_a_time_without_metrics_is_refused(ago: timedelta) -> None:
+    with pytest.raises(EventInvalidError, match=r"shadow\.started_at: .* is not within the 15 days before"):
+        compared(WELL, ago=ago)
 
 
 def test_in_service_is_no_success_before_the_variants_have_their_weight() -> None:

@@ -1,10 +1,9 @@
 """The retrain workflow: what each state hands to the next."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, AwareDatetime, Field
 
 from ratchet.contracts.base import Contract, Finding, ForeignContract, PipelineName, S3Uri, Sha256
 
@@ -240,7 +239,7 @@ class DeploymentResult(Contract):
     endpoint_name: str
     endpoint_config_name: str
     seconds: float
-    started_at: datetime | None = None  # None before it was recorded
+    started_at: AwareDatetime | None = None  # None before it was recorded
 
 
 class VerifyEndpointRequest(Contract):

@@ -1,13 +1,15 @@
 """A shadow: the champion's requests were copied to the candidate, and their metrics are compared."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from ratchet.contracts.run import CompareShadowRequest, ShadowComparison, VariantHealth, Watch
-from ratchet.domain.errors import ShadowInconclusiveError, ShadowWorseError, StepOutputMissingError
+from ratchet.domain.errors import EventInvalidError, ShadowInconclusiveError, ShadowWorseError, StepOutputMissingError
 from ratchet.domain.ledger import Ledger, note
 from ratchet.domain.ports import Clock, Endpoints
 
 FEWEST_REQUESTS = 20
+MINUTES_KEPT = timedelta(days=15)  # for so long CloudWatch keeps metrics minute by minute
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class CompareShadow:
         if shadow.started_at is None or rollout is None:
             raise StepOutputMissingError("shadow.started_at and plan.rollout: a shadow has both")
         since, now = shadow.started_at, self.clock()
+        _check_measured(since, now)
         both = shadow.endpoint_name, shadow.endpoint_config_name
         champion = self.endpoints.health(*both, since, now, shadow=False)
         candidate = self.endpoints.health(*both, since, now, shadow=True)
@@ -41,6 +44,14 @@ class CompareShadow:
                 f"the candidate got {candidate.requests} requests; {FEWEST_REQUESTS} are the least to compare"
             )
         return comparison
+
+
+def _check_measured(since: datetime, now: datetime) -> None:
+    if not timedelta(0) <= now - since <= MINUTES_KEPT:
+        raise EventInvalidError(
+            f"shadow.started_at: {since.isoformat()} is not within the {MINUTES_KEPT.days} days before "
+            f"{now.isoformat(timespec='seconds')}, of which there are metrics for each minute"
+        )
 
 
 def worse(champion: VariantHealth, candidate: VariantHealth, watch: Watch) -> list[str]:
