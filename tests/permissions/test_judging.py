@@ -1,10 +1,11 @@
 """The evaluator on policies small enough to judge by eye."""
 
 from local.cloud.recording import Call
-from tests.permissions.judging import first_uses
+from tests.permissions.judging import first_uses, gaps, unexplained
 from tests.permissions.parts import Part
 from tests.permissions.policies import Statement
 from tests.permissions.recorded import Seen, Session
+from tests.permissions.unseen import Unseen
 
 READ: Statement = {
     "Effect": "Allow",
@@ -64,3 +65,22 @@ def test_sessions_add_up() -> None:
     recording = [Session(policies, (Seen(get("in/1"), "a.py"),)), Session(policies, (Seen(get("out/1"), "b.py"),))]
     found = first_uses(PARTS, recording)
     assert {part: seen.test for part, seen in found.items()} == {GET: "a.py", IN: "a.py", OUT: "b.py"}
+
+
+def test_a_statement_that_no_call_needs_is_surplus_unless_a_list_says_why() -> None:
+    needed = used(get("in/1"), get("out/1"))
+    assert unexplained(PARTS, needed, []) == [PUT, MEASURED]
+    listed = Unseen("R", "Measure", ("cloudwatch:*",), "Only AWS asks.", "https://docs.aws.amazon.com/x.html")
+    assert unexplained(PARTS, needed, [listed]) == [PUT]
+
+
+def test_a_call_that_no_statement_allows_is_a_gap_whether_or_not_it_was_denied() -> None:
+    calls = tuple(Seen(call, "a.py") for call in (get("in/1"), get("else/1"), get("else/2", allowed=False)))
+    assert gaps([Session({"R": {"Read": READ}}, calls)]) == {
+        ("R", "s3:GetObject", "arn:aws:s3:::b/else/1"),
+        ("R", "s3:GetObject", "arn:aws:s3:::b/else/2"),
+    }
+
+
+def test_a_call_that_a_test_had_denied_for_a_moment_is_none() -> None:
+    assert gaps([Session({"R": {"Read": READ}}, (Seen(get("in/1", allowed=False), "a.py"),))]) == set()

@@ -6,9 +6,9 @@ allowed? Nothing that was needed may be missing, and nothing that was not needed
 
 import pytest
 
+from tests.permissions.judging import gaps, unexplained
 from tests.permissions.only_aws import ONLY_AWS
 from tests.permissions.parts import Part, every_part
-from tests.permissions.policies import Policy, allows
 from tests.permissions.rare import RARE
 from tests.permissions.recorded import Seen, Session
 from tests.permissions.unseen import explained
@@ -18,21 +18,12 @@ pytestmark = pytest.mark.permissions
 
 def test_every_call_was_allowed_by_the_policies_as_they_are(recording: list[Session]) -> None:
     """Those that were denied were denied because a test had taken the permission away for a moment."""
-    gaps = {
-        (seen.call.role, seen.call.action, seen.call.resource)
-        for session in recording
-        for seen in session.seen
-        if not allows(Policy(session.roles[seen.call.role].values()), seen.call)
-    }
-    assert gaps == set()
+    assert gaps(recording) == set()
 
 
 def test_no_grant_is_surplus(used: dict[Part, Seen]) -> None:
-    surplus = [part for part in every_part() if part not in used]
-    unexplained = [part for part in surplus if part not in explained([*ONLY_AWS, *RARE], surplus)]
-    assert [str(part) for part in unexplained] == [], (
-        "remove them, or list them in only_aws.py or rare.py with the reason"
-    )
+    surplus = unexplained(every_part(), used, [*ONLY_AWS, *RARE])
+    assert [str(part) for part in surplus] == [], "remove them, or list them in only_aws.py or rare.py with the reason"
 
 
 def test_nothing_that_was_used_stands_in_a_list(used: dict[Part, Seen]) -> None:
