@@ -4,6 +4,7 @@ import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from botocore.exceptions import ConnectionError, HTTPClientError
@@ -18,7 +19,8 @@ from ratchet.domain.approving import answer_of
 from ratchet.domain.audit import Audit
 from ratchet.domain.ledger import RunRecord, Verdict
 from ratchet.domain.questions import Questions
-from tests.e2e.once import Tiny, later, points, reconcile, repeating, until
+from tests.e2e.once import Tiny, later, reconcile, repeating, until
+from tests.e2e.test_large import physical_id
 from tests.faults.calls import Road
 from tests.faults.cells import Cell, Column
 
@@ -26,14 +28,22 @@ ROWS, MANY_ROWS = 200, 2000
 LARGE_BYTES = 10_000  # between the sizes of these two
 STEP = 300  # by which each upload's values differ from the last one's: an older model is far off
 PATIENCE = 280.0
-_SWEEP_SECONDS = 5.0  # the schedule's five minutes at the cloud's speed
-_ASK_SECONDS = 0.08
+_SWEEP_SECONDS = 10.0  # the schedule's five minutes at the cloud's speed
+_LOOK_SECONDS = 0.7  # a dozen lanes look
+_ASK_SECONDS = 0.15
 _IDLE_SECONDS = 4.0
+_HEARD_SECONDS = 30.0
 _SETTINGS: dict[Road, tuple[str, ...]] = {
     Road.REFUSED: ("gate.threshold=1",),
     Road.TRIED: ("deploy.verify=before",),
     Road.APPROVED: ("deploy.approval=required",),
-    Road.SHADOWED: ("deploy.mode=instance", "deploy.strategy=shadow", "deploy.bake=1m"),
+    # How fast both models answer while a dozen pipelines share the machine is not the subject.
+    Road.SHADOWED: (
+        "deploy.mode=instance",
+        "deploy.strategy=shadow",
+        "deploy.bake=1m",
+        "deploy.alarms.latency_p99_ms=30000",
+    ),
 }
 # Roads that the same pipeline can go.
 _SHARED = (Road.DEPLOYED, Road.FAILED, Road.KEPT, Road.FOUND, Road.REJECTED)
@@ -64,8 +74,9 @@ class Lane:
         lane = cls(road, Tiny(name, Stack.of_cloud(cloud), folder), cloud, people)
         common = ("retrain.retry_after=[1s, 1s]",)
         lane.tiny.apply(*common, *(() if road is Road.REFUSED else _SETTINGS.get(road, ())))
-        lane.tiny.put([lane._next_file()])
-        lane._until_done(lane.tiny.stack.ledger.runs(name), None)
+        first = lane._next_file()
+        lane.tiny.put([first])
+        lane._until_done([], first[0])
         assert lane.champion is not None
         if road is Road.REFUSED:
             before = lane.tiny.stack.ledger.runs(name)
@@ -88,13 +99,12 @@ class Lane:
             else:
                 self.tiny.put([(name, content)])
             swept = self._until_done(before, name, rejected=cell.road is Road.REJECTED)
-            struck = strikes(self.cloud.settings, cell.name)
-        assert struck, "the fault never happened"
+            self._until_over(cell)
         runs = ledger.runs(pipeline)[len(before) :]
         if cell.road is Road.REJECTED:
             assert runs == []
-            self._told(name)
-        self._ended(runs, cell.road)
+            self._told(name, or_alarmed=cell.column in (Column.OUTAGE, Column.TIMEOUT, Column.CLOUD_KILLED))
+        self._ended(runs, cell)
         self._serves(champion, runs)
         audit = Audit(self._questions)(pipeline)
         assert audit.findings == (), audit.findings
@@ -119,10 +129,12 @@ class Lane:
         if rejected:
             return f"{self.tiny.name}-broken-{time.time_ns()}.csv", b"id,x\n1,2\n"
         self.uploads += 1
-        rows = points(0, MANY_ROWS if self.road is Road.LARGE else ROWS).decode().splitlines()
-        fields = [row.split(",") for row in rows[1:]]
-        lines = [rows[0], *(f"{i},{x},{float(y) + STEP * self.uploads:.4f}" for i, x, y in fields), ""]
-        return f"{self.tiny.name}-{self.uploads}.csv", "\n".join(lines).encode()
+        # However many rows: x has one range, which the small model fits to within half a step.
+        count = MANY_ROWS if self.road is Road.LARGE else ROWS
+        lines = [
+            f"{row},{row % ROWS},{2 * (row % ROWS) + row % 7 / 7 + STEP * self.uploads:.4f}" for row in range(count)
+        ]
+        return f"{self.tiny.name}-{self.uploads}.csv", "\n".join(["id,x,y", *lines, ""]).encode()
 
     def _put_and_start_again(self, name: str, content: bytes) -> None:
         """Uploads to a cloud that is killed meanwhile, or soon; what was not acknowledged is uploaded again."""
@@ -146,17 +158,46 @@ class Lane:
             if self._idles():
                 later(self.tiny.stack, 21 if self.road is Road.LARGE else 6)(self.tiny.name)
                 swept, self._idle_since = True, None
-            time.sleep(0.2)
+            time.sleep(_LOOK_SECONDS)
         return swept
 
     def _done(self, before: list[RunRecord], file: str | None, *, rejected: bool) -> bool:
-        ledger, name = self.tiny.stack.ledger, self.tiny.name
-        if file is not None and self._verdict(file) is None:
+        if not self._rests() or (file is not None and self._verdict(file) is None):
             return False
-        state = ledger.pipeline(name)
-        if state is None or state.owner is not None or state.behind or state.retry is not None:
-            return False
-        return rejected or len(ledger.runs(name)) > len(before)
+        # A verdict comes with its work: what was at rest before it may be so no more.
+        return rejected or (self._rests() and len(self.tiny.stack.ledger.runs(self.tiny.name)) > len(before))
+
+    def _rests(self) -> bool:
+        state = self.tiny.stack.ledger.pipeline(self.tiny.name)
+        return state is not None and state.owner is None and not state.behind and state.retry is None
+
+    def _until_over(self, cell: Cell) -> None:
+        """Returns once the fault has struck and nothing of the pipeline is executed: a run tells people at last."""
+        deadline = time.monotonic() + PATIENCE
+        while self._executing(self.tiny.stack.outputs.retrain_state_machine_arn, *self._ingest_machines):
+            assert time.monotonic() < deadline, f"an execution has not ended: {self._story([])}"
+            time.sleep(_LOOK_SECONDS)
+        struck = strikes(self.cloud.settings, cell.name)
+        assert struck, "the fault never happened"
+
+    @cached_property
+    def _ingest_machines(self) -> tuple[str, str]:
+        stack = self.tiny.stack
+        return stack.outputs.ingest_state_machine_arn, physical_id(stack, "ValidateLargeStateMachine")
+
+    def _executing(self, *machines: str) -> bool:
+        """Whether one of these state machines is at work for the pipeline: the input names it, if not the name."""
+        executions = self.tiny.stack.executions
+        running = (
+            execution
+            for arn in machines
+            for execution in executions.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]
+        )
+        return any(
+            self.tiny.name in execution["name"]
+            or self.tiny.name in executions.describe_execution(executionArn=execution["executionArn"])["input"]
+            for execution in running
+        )
 
     def _verdict(self, file: str) -> Verdict | None:
         ledger, key = self.tiny.stack.ledger, f"incoming/{self.tiny.name}/{file}"
@@ -164,13 +205,18 @@ class Lane:
         return next((v for v in ledger.verdicts(self.tiny.name) if v.upload_id == upload), None) if upload else None
 
     def _idles(self) -> bool:
-        """Whether nobody has run the pipeline for some seconds: what is left, a later sweep must find."""
+        """Whether nobody has run or fed the pipeline for some seconds: what is left, a later sweep must find."""
         state = self.tiny.stack.ledger.pipeline(self.tiny.name)
         if state is None or state.owner is not None:
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or time.monotonic()
-        return time.monotonic() - self._idle_since > _IDLE_SECONDS
+        if time.monotonic() - self._idle_since <= _IDLE_SECONDS:
+            return False
+        if self._executing(*self._ingest_machines):
+            self._idle_since = None
+            return False
+        return True
 
     def _approve(self) -> None:
         """What a person does who waits for it."""
@@ -184,7 +230,7 @@ class Lane:
             order = ApprovalOrder(decision=Decision.APPROVED, reason="it is better")
             stack.api.post("runs", run_id, "approval", body=order.model_dump(mode="json"))
 
-    def _ended(self, runs: list[RunRecord], road: Road) -> None:
+    def _ended(self, runs: list[RunRecord], cell: Cell) -> None:
         """Each run ended visibly, people know of it, and the last one did what the road says."""
         for run in runs:
             assert run.outcome is not None, f"{run.run_id} was never closed"
@@ -192,15 +238,32 @@ class Lane:
                 assert run.finding is not None
                 assert run.error is not None
             if run.outcome is not RunOutcome.NOTHING_TO_DO:
-                self._told(run.run_id)
-        if road is not Road.REJECTED:
-            wanted = RunOutcome.REFUSED if road is Road.REFUSED else RunOutcome.DEPLOYED
+                self._told(run.run_id, or_alarmed=self._fell_silent(run, cell))
+        if cell.road is not Road.REJECTED:
+            wanted = RunOutcome.REFUSED if cell.road is Road.REFUSED else RunOutcome.DEPLOYED
             decided = [run.outcome for run in runs if run.outcome is not RunOutcome.NOTHING_TO_DO]
             assert decided[-1:] == [wanted], self._story([])
 
-    def _told(self, what: str) -> None:
-        told = self.people.hear(what, timeout=20) or self.people.hear("ALARM", "WorkflowsFailedAlarm", timeout=20)
-        assert told, f"nobody was told of {what}"
+    def _fell_silent(self, run: RunRecord, cell: Cell) -> bool:
+        """Whether the execution of a closed run broke where it tells people: its failure must be heard of instead."""
+        described = self.tiny.stack.executions.describe_execution(executionArn=run.execution_arn)
+        failing = ("Close Failed Run", "Announce Failure")
+        return described["status"] != "SUCCEEDED" and (run.outcome is not RunOutcome.FAILED or cell.state in failing)
+
+    def _told(self, what: str, *, or_alarmed: bool) -> None:
+        def told() -> object | None:
+            alarm = or_alarmed and self._alarmed and self.people.hear("ALARM", "WorkflowsFailedAlarm", timeout=0)
+            return self.people.hear(what, timeout=1) or alarm or None
+
+        until(told, _HEARD_SECONDS)
+
+    @property
+    def _alarmed(self) -> bool:
+        """Whether the alarm of failed executions is on: it tells people once, however many fail in five minutes."""
+        pages = (
+            self.tiny.stack.session.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
+        )
+        return any("WorkflowsFailedAlarm" in alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"])
 
     def _serves(self, champion: str | None, runs: list[RunRecord]) -> None:
         """The champion is the last one deployed, was judged better and verified, and answers."""
@@ -217,7 +280,8 @@ class Lane:
         until(lambda: self.tiny.serving_config == config or None, 30)
         answer = ask(self.tiny.stack, self.tiny.name, {"x": ROWS / 2})
         if deployed:
-            assert abs(answer["prediction"] - (ROWS + STEP * self.uploads)) < STEP / 2, "an older model answers"
+            newest = ROWS + STEP * self.uploads
+            assert abs(answer["prediction"] - newest) < STEP / 2, f"an older model answers {answer}, not about {newest}"
 
     def _story(self, before: list[RunRecord]) -> str:
         state = self.tiny.stack.ledger.pipeline(self.tiny.name)
@@ -240,7 +304,7 @@ def sweeping(cloud: Cloud) -> AbstractContextManager[None]:
 
 
 def asked(pipeline: str, cloud: Cloud) -> AbstractContextManager[None]:
-    """Requests to the endpoint, a dozen a second, for a shadow to copy."""
+    """Requests to the endpoint, half a dozen a second, for a shadow to copy."""
     stack = Stack.of_cloud(cloud)
 
     def request() -> None:
