@@ -1,21 +1,15 @@
 """The ledger in one DynamoDB table. Why each write is conditioned as it is: docs/decisions/0003-ledger-protocol.md."""
 
 import hashlib
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
 from ratchet.adapters.clock import utc_now
+from ratchet.adapters.dynamodb_table import ABSENT, EXISTS, ConditionFailedError, PipelineTable, Write, plain, record_of
 from ratchet.contracts.run import ApprovalAnswer, Champion, DefinitionRef, RunOutcome
 from ratchet.domain.errors import (
     ApprovalUnknownError,
@@ -49,48 +43,24 @@ from ratchet.domain.ledger import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-RecordT = TypeVar("RecordT", bound=BaseModel)
-
 _OWNED = "#owner = :arn AND #fence = :fence"
-_ABSENT = "attribute_not_exists(PK)"
-_INDEX = "PIPELINES"  # lists the pipelines, so that nobody scans the table
 _STATE = "STATE"
 _DEPLOYMENT = "DEPLOYMENT"
 _LONGEST_KEY = 900  # bytes; a sort key holds 1,024, which an S3 key alone may fill
-_BUSY_REASONS = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-_BATCH = 100  # BatchGetItem's limit
 _CLAIM_ATTEMPTS = 3
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
-
-
-class ConditionFailedError(Exception):
-    """A condition did not hold; `failed` are the positions of the writes that it stopped."""
-
-    def __init__(self, failed: Sequence[int]) -> None:
-        super().__init__(f"conditions failed: {failed}")
-        self.failed = failed
 
 
 class DynamoDbLedger:
     """The Ledger port over one table with the string keys PK and SK."""
 
     def __init__(self, table_name: str, client: "DynamoDBClient | None" = None) -> None:
-        self._table = table_name
-        self._dynamodb: DynamoDBClient = client or boto3.client("dynamodb", config=CLIENT_CONFIG)
+        self._table = PipelineTable(table_name, client)
 
     def pipeline(self, name: str) -> PipelineState | None:
-        return self._get(name, _STATE, PipelineState)
+        return self._table.get(name, _STATE, PipelineState)
 
     def pipelines(self) -> list[PipelineState]:
-        names = [item["SK"]["S"] for item in self._query(_INDEX, "")]
-        keys = [_key(name, _STATE) for name in names]
-        states = [
-            _record(item, PipelineState)
-            for start in range(0, len(keys), _BATCH)
-            for item in self._batch(keys[start : start + _BATCH])
-        ]
+        states = self._table.each(self._table.pipelines(), _STATE, PipelineState)
         return sorted(states, key=lambda state: state.pipeline)
 
     def apply_definition(self, name: str, definition: DefinitionRef) -> bool:
@@ -101,14 +71,13 @@ class DynamoDbLedger:
             "attribute_not_exists(#definition_id) OR #definition_id <> :id",
             name=name,
             id=definition.definition_id,
-            definition=_plain(definition),
+            definition=plain(definition),
             now=utc_now().isoformat(),
             zero=0,
             one=1,
         )
-        enlist = {"Put": {"TableName": self._table, "Item": {"PK": {"S": _INDEX}, "SK": {"S": name}}}}
         try:
-            self._transact(point, enlist)
+            self._table.transact(point, self._table.listing(name))
         except ConditionFailedError:
             return False
         return True
@@ -116,34 +85,34 @@ class DynamoDbLedger:
     def record_object(self, pipeline: str, seen: Upload) -> Upload:
         oldest = self._record_upload(pipeline, seen)
         # Last: a version that is mapped is not looked at again, should this attempt die between the two.
-        self._put(pipeline, _object_sk(seen.key, seen.version_id), _plain(seen))
+        self._table.put(pipeline, _object_sk(seen.key, seen.version_id), seen)
         return oldest
 
     def objects(self, pipeline: str) -> dict[tuple[str, str], str]:
-        seen = [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", "OBJECT#")]
+        seen = self._table.all(pipeline, "OBJECT#", Upload)
         return {(upload.key, upload.version_id): upload.upload_id for upload in seen}
 
     def upload_of(self, pipeline: str, key: str, version_id: str) -> Upload | None:
-        seen = self._get(pipeline, _object_sk(key, version_id), Upload)
-        return self._get(pipeline, _upload_sk(seen.upload_id), Upload) if seen else None
+        seen = self._table.get(pipeline, _object_sk(key, version_id), Upload)
+        return self._table.get(pipeline, _upload_sk(seen.upload_id), Upload) if seen else None
 
     def put_large(self, pipeline: str, large: LargeValidation) -> None:
-        self._put(pipeline, _object_sk(large.key, large.version_id, "LARGE"), _plain(large))
+        self._table.put(pipeline, _object_sk(large.key, large.version_id, "LARGE"), large)
 
     def large(self, pipeline: str, key: str, version_id: str) -> LargeValidation | None:
-        return self._get(pipeline, _object_sk(key, version_id, "LARGE"), LargeValidation)
+        return self._table.get(pipeline, _object_sk(key, version_id, "LARGE"), LargeValidation)
 
     def larges(self, pipeline: str) -> list[LargeValidation]:
-        return [_record(item, LargeValidation) for item in self._query(f"PIPELINE#{pipeline}", "LARGE#")]
+        return self._table.all(pipeline, "LARGE#", LargeValidation)
 
     def uploads(self, pipeline: str, prefix: str = "") -> list[Upload]:
-        return [_record(item, Upload) for item in self._query(f"PIPELINE#{pipeline}", f"UPLOAD#{prefix}")]
+        return self._table.all(pipeline, f"UPLOAD#{prefix}", Upload)
 
     def withdraw(self, pipeline: str, withdrawal: Withdrawal) -> bool:
-        known = self._check(pipeline, _upload_sk(withdrawal.upload_id), "attribute_exists(PK)")
-        record = self._putting(pipeline, f"WITHDRAWN#{withdrawal.upload_id}", _plain(withdrawal), _ABSENT)
+        known = self._table.checking(pipeline, _upload_sk(withdrawal.upload_id), EXISTS)
+        record = self._table.putting(pipeline, f"WITHDRAWN#{withdrawal.upload_id}", withdrawal, ABSENT)
         try:
-            self._transact(known, record, self._work(pipeline))
+            self._table.transact(known, record, self._work(pipeline))
         except ConditionFailedError as error:
             if 2 in error.failed:
                 raise _unknown(pipeline) from error
@@ -153,22 +122,22 @@ class DynamoDbLedger:
         return True
 
     def withdrawals(self, pipeline: str) -> list[Withdrawal]:
-        found = [_record(item, Withdrawal) for item in self._query(f"PIPELINE#{pipeline}", "WITHDRAWN#")]
+        found = self._table.all(pipeline, "WITHDRAWN#", Withdrawal)
         return sorted(found, key=lambda withdrawal: withdrawal.at)
 
     def verdict(self, pipeline: str, verdict_id: str) -> Verdict | None:
-        return self._get(pipeline, f"VERDICT#{verdict_id}", Verdict)
+        return self._table.get(pipeline, f"VERDICT#{verdict_id}", Verdict)
 
     def verdicts(self, pipeline: str) -> list[Verdict]:
-        return [_record(item, Verdict) for item in self._query(f"PIPELINE#{pipeline}", "VERDICT#")]
+        return self._table.all(pipeline, "VERDICT#", Verdict)
 
     def accept(self, pipeline: str, verdict: Verdict) -> bool:
-        record = self._putting(pipeline, f"VERDICT#{verdict.verdict_id}", _plain(verdict), _ABSENT)
+        record = self._table.putting(pipeline, f"VERDICT#{verdict.verdict_id}", verdict, ABSENT)
         # Marked, so that an older version of the upload knows in its own condition whether it is work.
         upload = _upload_sk(verdict.upload_id)
-        mark = self._updating(pipeline, upload, "SET #accepted = :yes", "attribute_exists(PK)", {"yes": True})
+        mark = self._table.updating(pipeline, upload, "SET #accepted = :yes", EXISTS, yes=True)
         try:
-            self._transact(record, self._work(pipeline), mark)
+            self._table.transact(record, self._work(pipeline), mark)
         except ConditionFailedError as error:
             if 1 in error.failed:
                 raise _unknown(pipeline) from error
@@ -179,7 +148,7 @@ class DynamoDbLedger:
 
     def reject(self, pipeline: str, verdict: Verdict) -> bool:
         try:
-            self._put(pipeline, f"VERDICT#{verdict.verdict_id}", _plain(verdict), _ABSENT)
+            self._table.put(pipeline, f"VERDICT#{verdict.verdict_id}", verdict, ABSENT)
         except ConditionFailedError:
             return False
         return True
@@ -220,9 +189,9 @@ class DynamoDbLedger:
         undo = self._update(
             claim.pipeline, "REMOVE #owner, #claimed_at", _OWNED, arn=claim.execution_arn, fence=claim.fence
         )
-        forget = {"Delete": {"TableName": self._table, "Key": _key(claim.pipeline, f"RUN#{claim.run_id}")}}
+        forget = self._table.deleting(claim.pipeline, f"RUN#{claim.run_id}")
         try:
-            self._transact(undo, forget)
+            self._table.transact(undo, forget)
         except ConditionFailedError:
             return
 
@@ -236,7 +205,7 @@ class DynamoDbLedger:
             fence=claim.fence,
         )
         try:
-            self._transact(dated)
+            self._table.transact(dated)
         except ConditionFailedError as error:
             raise self._stale(claim) from error
 
@@ -249,95 +218,90 @@ class DynamoDbLedger:
             model=model_name,
         )
         try:
-            self._transact(asleep)
+            self._table.transact(asleep)
         except ConditionFailedError:
             return False
         return True
 
     def wake(self, pipeline: str) -> None:
-        woken = self._update(pipeline, "REMOVE #asleep_since", "attribute_exists(PK)")
-        del woken["Update"]["ExpressionAttributeValues"]  # DynamoDB refuses an empty map
+        woken = self._update(pipeline, "REMOVE #asleep_since", EXISTS)
         try:
-            self._transact(woken)
+            self._table.transact(woken)
         except ConditionFailedError as error:
             raise _unknown(pipeline) from error
 
     def put_snapshot(self, pipeline: str, snapshot: Snapshot) -> None:
-        self._put(pipeline, f"SNAPSHOT#{snapshot.snapshot_id}", _plain(snapshot))
+        self._table.put(pipeline, f"SNAPSHOT#{snapshot.snapshot_id}", snapshot)
 
     def snapshot(self, pipeline: str, snapshot_id: str) -> Snapshot | None:
-        return self._get(pipeline, f"SNAPSHOT#{snapshot_id}", Snapshot)
+        return self._table.get(pipeline, f"SNAPSHOT#{snapshot_id}", Snapshot)
 
     def run(self, pipeline: str, run_id: str) -> RunRecord | None:
-        return self._get(pipeline, f"RUN#{run_id}", RunRecord)
+        return self._table.get(pipeline, f"RUN#{run_id}", RunRecord)
 
     def runs(self, pipeline: str) -> list[RunRecord]:
-        runs = [_record(item, RunRecord) for item in self._query(f"PIPELINE#{pipeline}", "RUN#")]
+        runs = self._table.all(pipeline, "RUN#", RunRecord)
         return sorted(runs, key=lambda run: run.fence)
 
     def put_run(self, claim: Claim, run: RunRecord) -> None:
-        self._under(claim, self._putting(claim.pipeline, f"RUN#{run.run_id}", _plain(run)))
+        self._under(claim, self._table.putting(claim.pipeline, f"RUN#{run.run_id}", run))
 
     def final_run(self, pipeline: str, snapshot_id: str, definition_id: str) -> str | None:
-        item = self._item(pipeline, f"RUNKEY#{run_key(snapshot_id, definition_id)}")
+        item = self._table.item(pipeline, f"RUNKEY#{run_key(snapshot_id, definition_id)}")
         return item["run_id"]["S"] if item else None
 
     def step(self, pipeline: str, key: str) -> Step | None:
-        return self._get(pipeline, f"STEP#{key}", Step)
+        return self._table.get(pipeline, f"STEP#{key}", Step)
 
     def put_step(self, pipeline: str, step: Step) -> None:
-        self._put(pipeline, f"STEP#{step.key}", _plain(step))
+        self._table.put(pipeline, f"STEP#{step.key}", step)
 
     def put_model(self, pipeline: str, model: Model) -> None:
-        self._put(pipeline, f"MODEL#{model.model_name}", _plain(model))
+        self._table.put(pipeline, f"MODEL#{model.model_name}", model)
 
     def model(self, pipeline: str, model_name: str) -> Model | None:
-        return self._get(pipeline, f"MODEL#{model_name}", Model)
+        return self._table.get(pipeline, f"MODEL#{model_name}", Model)
 
     def models(self, pipeline: str) -> list[Model]:
-        found = [_record(item, Model) for item in self._query(f"PIPELINE#{pipeline}", "MODEL#")]
+        found = self._table.all(pipeline, "MODEL#", Model)
         return sorted(found, key=lambda model: model.judged_at)
 
     def mark_model(self, pipeline: str, model_name: str, withdrawn: str) -> None:
         while (model := self.model(pipeline, model_name)) is not None and withdrawn not in model.saw_withdrawn:
             marks = tuple(sorted((*model.saw_withdrawn, withdrawn)))
-            marked = {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": _key(pipeline, f"MODEL#{model_name}"),
-                    "UpdateExpression": "SET saw_withdrawn = :marks",
-                    "ConditionExpression": "saw_withdrawn = :seen OR attribute_not_exists(saw_withdrawn)",
-                    "ExpressionAttributeValues": _values({"marks": list(marks), "seen": list(model.saw_withdrawn)}),
-                }
-            }
+            marked = self._table.updating(
+                pipeline,
+                f"MODEL#{model_name}",
+                "SET #saw_withdrawn = :marks",
+                "#saw_withdrawn = :seen OR attribute_not_exists(#saw_withdrawn)",
+                marks=list(marks),
+                seen=list(model.saw_withdrawn),
+            )
             with suppress(ConditionFailedError):  # another mark came between: look again
-                self._transact(marked)
+                self._table.transact(marked)
 
     def champions(self, pipeline: str) -> list[ChampionChange]:
-        found = [_record(item, ChampionChange) for item in self._query(f"PIPELINE#{pipeline}", "CHAMPION#")]
+        found = self._table.all(pipeline, "CHAMPION#", ChampionChange)
         return sorted(found, key=lambda change: change.fence)
 
     def begin_deployment(self, claim: Claim, deployment: Deployment) -> None:
-        self._under(claim, self._putting(claim.pipeline, _DEPLOYMENT, _plain(deployment)))
+        self._under(claim, self._table.putting(claim.pipeline, _DEPLOYMENT, deployment))
 
     def deployment(self, pipeline: str) -> Deployment | None:
-        return self._get(pipeline, _DEPLOYMENT, Deployment)
+        return self._table.get(pipeline, _DEPLOYMENT, Deployment)
 
     def end_deployment(self, deployment: Deployment) -> None:
-        with suppress(ConditionFailedError), busy_errors(), _conditions():
-            self._dynamodb.delete_item(
-                TableName=self._table,
-                Key=_key(deployment.pipeline, _DEPLOYMENT),
-                ConditionExpression="#fence = :fence AND #token = :token",
-                ExpressionAttributeNames={"#fence": "fence", "#token": "task_token"},
-                ExpressionAttributeValues=_values({"fence": deployment.fence, "token": deployment.task_token}),
+        ours = "#fence = :fence AND #task_token = :token"
+        with suppress(ConditionFailedError):
+            self._table.delete(
+                deployment.pipeline, _DEPLOYMENT, ours, fence=deployment.fence, token=deployment.task_token
             )
 
     def request_approval(self, claim: Claim, approval: Approval) -> None:
-        self._under(claim, self._putting(claim.pipeline, f"APPROVAL#{approval.run_id}", _plain(approval)))
+        self._under(claim, self._table.putting(claim.pipeline, f"APPROVAL#{approval.run_id}", approval))
 
     def approval(self, pipeline: str, run_id: str) -> Approval | None:
-        return self._get(pipeline, f"APPROVAL#{run_id}", Approval)
+        return self._table.get(pipeline, f"APPROVAL#{run_id}", Approval)
 
     def decide_approval(self, pipeline: str, run_id: str, answer: ApprovalAnswer, now: datetime) -> Approval:
         found = {
@@ -361,14 +325,14 @@ class DynamoDbLedger:
         if state is None or (state.owner, state.fence) != (claim.execution_arn, claim.fence):
             raise self._stale(claim)
         writes = [
-            self._putting(claim.pipeline, f"RUN#{run.run_id}", _plain(run)),
-            {"Delete": {"TableName": self._table, "Key": _key(claim.pipeline, _DEPLOYMENT)}},
+            self._table.putting(claim.pipeline, f"RUN#{run.run_id}", run),
+            self._table.deleting(claim.pipeline, _DEPLOYMENT),
         ]
         if run.key and run.outcome in (RunOutcome.DEPLOYED, RunOutcome.REFUSED):
-            writes.append(self._putting(claim.pipeline, f"RUNKEY#{run_key(*run.key)}", {"run_id": run.run_id}))
+            writes.append(self._table.putting(claim.pipeline, f"RUNKEY#{run_key(*run.key)}", {"run_id": run.run_id}))
         if champion is not None:
             change = champion_change(state, run, champion)
-            writes.append(self._putting(claim.pipeline, f"CHAMPION#{change.fence:012d}", _plain(change), _ABSENT))
+            writes.append(self._table.putting(claim.pipeline, f"CHAMPION#{change.fence:012d}", change, ABSENT))
         # What only the owner changes may be written from what was read: the condition proves that it still owns.
         left = after_close(state, run, champion)
         kept = {"done_seq": left.done_seq, "failures": left.failures, **_set(retry=left.retry, champion=left.champion)}
@@ -384,28 +348,28 @@ class DynamoDbLedger:
             **kept,
         )
         try:
-            self._transact(released, *writes)
+            self._table.transact(released, *writes)
         except ConditionFailedError as error:
             raise self._stale(claim) from error
         return left
 
     def _change_approval(self, pipeline: str, run_id: str, changes: dict[str, str], condition: str) -> bool:
         expression = f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
-        change = self._updating(
-            pipeline, f"APPROVAL#{run_id}", expression, f"attribute_exists(PK) AND {condition}", changes
+        change = self._table.updating(
+            pipeline, f"APPROVAL#{run_id}", expression, f"{EXISTS} AND {condition}", **changes
         )
         try:
-            self._transact(change)
+            self._table.transact(change)
         except ConditionFailedError:
             return False
         return True
 
     def _record_upload(self, pipeline: str, seen: Upload) -> Upload:
         with suppress(ConditionFailedError):
-            self._put(pipeline, _upload_sk(seen.upload_id), _plain(seen), _ABSENT)
+            self._table.put(pipeline, _upload_sk(seen.upload_id), seen, ABSENT)
             return seen
-        while (item := self._item(pipeline, _upload_sk(seen.upload_id))) is not None:
-            stored = _record(item, Upload)
+        while (item := self._table.item(pipeline, _upload_sk(seen.upload_id))) is not None:
+            stored = record_of(item, Upload)
             if seen.age >= stored.age:
                 return stored
             with suppress(ConditionFailedError):  # another version or a verdict came between: look again
@@ -415,19 +379,17 @@ class DynamoDbLedger:
 
     def _replace_version(self, pipeline: str, stored: Upload, older: Upload, *, accepted: bool) -> None:
         """The upload's place in snapshots changes with its version, which is work once it was accepted."""
-        replace = self._updating(
+        replace = self._table.updating(
             pipeline,
             _upload_sk(stored.upload_id),
             "SET #key = :key, #version_id = :version_id, #modified = :modified",
             "#key = :known_key AND #version_id = :known_version"
             f" AND {'attribute_exists' if accepted else 'attribute_not_exists'}(#accepted)",
-            {
-                "known_key": stored.key,
-                "known_version": stored.version_id,
-                **{name: _plain(older)[name] for name in ("key", "version_id", "modified")},
-            },
+            known_key=stored.key,
+            known_version=stored.version_id,
+            **{name: plain(older)[name] for name in ("key", "version_id", "modified")},
         )
-        self._transact(replace, *([self._work(pipeline)] if accepted else []))
+        self._table.transact(replace, *([self._work(pipeline)] if accepted else []))
 
     def _take(self, state: PipelineState, run: RunRecord, retry_of: int | None) -> None:
         condition = "attribute_not_exists(#owner) AND #fence = :seen"
@@ -446,12 +408,12 @@ class DynamoDbLedger:
             seen=state.fence,
             **retry,
         )
-        self._transact(take, self._putting(state.pipeline, f"RUN#{run.run_id}", _plain(run)))
+        self._table.transact(take, self._table.putting(state.pipeline, f"RUN#{run.run_id}", run))
 
-    def _under(self, claim: Claim, write: dict[str, Any]) -> None:
-        owned = self._check(claim.pipeline, _STATE, _OWNED, arn=claim.execution_arn, fence=claim.fence)
+    def _under(self, claim: Claim, write: Write) -> None:
+        owned = self._table.checking(claim.pipeline, _STATE, _OWNED, arn=claim.execution_arn, fence=claim.fence)
         try:
-            self._transact(owned, write)
+            self._table.transact(owned, write)
         except ConditionFailedError as error:
             raise self._stale(claim) from error
 
@@ -460,93 +422,11 @@ class DynamoDbLedger:
         owner = state.owner if state else None
         return StaleRunError(f"{claim.run_id} does not own pipeline {claim.pipeline}; its owner is {owner}")
 
-    def _get(self, pipeline: str, sort: str, record: type[RecordT]) -> RecordT | None:
-        item = self._item(pipeline, sort)
-        return _record(item, record) if item else None
-
-    def _item(self, pipeline: str, sort: str) -> dict[str, Any] | None:
-        with busy_errors():
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(pipeline, sort), ConsistentRead=True)
-        return answer.get("Item")
-
-    def _query(self, partition: str, prefix: str) -> Iterator[dict[str, Any]]:
-        condition, values = "PK = :pk", {":pk": {"S": partition}}
-        if prefix:
-            condition, values = f"{condition} AND begins_with(SK, :prefix)", {**values, ":prefix": {"S": prefix}}
-        with busy_errors():
-            for page in self._dynamodb.get_paginator("query").paginate(
-                TableName=self._table,
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ConsistentRead=True,
-            ):
-                yield from page["Items"]
-
-    def _batch(self, keys: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
-        with busy_errors():
-            answer = self._dynamodb.batch_get_item(RequestItems=request)
-        if answer.get("UnprocessedKeys"):
-            raise DependencyBusyError("BatchGetItem left keys unread")
-        yield from answer["Responses"].get(self._table, [])
-
-    def _put(self, pipeline: str, sort: str, item: dict[str, Any], condition: str = "") -> None:
-        request = self._putting(pipeline, sort, item, condition)["Put"]
-        with busy_errors(), _conditions():
-            self._dynamodb.put_item(**request)
-
-    def _putting(self, pipeline: str, sort: str, item: dict[str, Any], condition: str = "") -> dict[str, Any]:
-        put = {"TableName": self._table, "Item": {**_key(pipeline, sort), **_item_of(item)}}
-        return {"Put": {**put, "ConditionExpression": condition} if condition else put}
-
-    def _work(self, pipeline: str) -> dict[str, Any]:
+    def _work(self, pipeline: str) -> Write:
         return self._update(pipeline, "ADD #work_seq :one", "attribute_exists(#definition_id)", one=1)
 
-    def _update(self, pipeline: str, expression: str, condition: str, **values: object) -> dict[str, Any]:
-        return self._updating(pipeline, _STATE, expression, condition, values)
-
-    def _updating(
-        self, pipeline: str, sort: str, expression: str, condition: str, values: dict[str, Any]
-    ) -> dict[str, Any]:
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _key(pipeline, sort),
-                "UpdateExpression": expression,
-                "ConditionExpression": condition,
-                "ExpressionAttributeNames": _names(f"{expression} {condition}"),
-                "ExpressionAttributeValues": _values(values),
-            }
-        }
-
-    def _check(self, pipeline: str, sort: str, condition: str, **values: object) -> dict[str, Any]:
-        named = {"ExpressionAttributeNames": _names(condition), "ExpressionAttributeValues": _values(values)}
-        check = {"TableName": self._table, "Key": _key(pipeline, sort), "ConditionExpression": condition}
-        return {"ConditionCheck": {**check, **{name: value for name, value in named.items() if value}}}
-
-    def _transact(self, *writes: dict[str, Any]) -> None:
-        items: Any = list(writes)
-        with busy_errors(), _conditions():
-            self._dynamodb.transact_write_items(TransactItems=items)
-
-
-@contextmanager
-def _conditions() -> Iterator[None]:
-    """A condition that did not hold becomes ConditionFailedError, a conflict of transactions DependencyBusyError."""
-    try:
-        yield
-    except ClientError as error:
-        if error_code(error) == "ConditionalCheckFailedException":
-            raise ConditionFailedError([0]) from error
-        if error_code(error) != "TransactionCanceledException":
-            raise
-        response: Any = error.response
-        codes = [reason.get("Code", "None") for reason in response.get("CancellationReasons", [])]
-        if "ConditionalCheckFailed" in codes:
-            raise ConditionFailedError([i for i, c in enumerate(codes) if c == "ConditionalCheckFailed"]) from error
-        if all(code in _BUSY_REASONS for code in codes):
-            raise DependencyBusyError(f"transaction cancelled: {', '.join(codes)}") from error
-        raise
+    def _update(self, pipeline: str, expression: str, condition: str, /, **values: object) -> Write:
+        return self._table.updating(pipeline, _STATE, expression, condition, **values)
 
 
 def _unknown(pipeline: str) -> PipelineUnknownError:
@@ -555,10 +435,6 @@ def _unknown(pipeline: str) -> PipelineUnknownError:
 
 def _unseen(pipeline: str, upload_id: str) -> UploadUnknownError:
     return UploadUnknownError(f"pipeline {pipeline} never saw upload {upload_id}")
-
-
-def _key(pipeline: str, sort: str) -> dict[str, Any]:
-    return {"PK": {"S": f"PIPELINE#{pipeline}"}, "SK": {"S": sort}}
 
 
 def _object_sk(key: str, version_id: str, kind: str = "OBJECT") -> str:
@@ -571,29 +447,5 @@ def _upload_sk(upload_id: str) -> str:
     return f"UPLOAD#{upload_id}"
 
 
-def _names(expressions: str) -> dict[str, str]:
-    """Every `#name` stands for the attribute `name`: owner and definition are reserved words."""
-    return {name: name[1:] for name in re.findall(r"#\w+", expressions)}
-
-
-def _values(values: dict[str, Any]) -> dict[str, Any]:
-    return {f":{name}": _serialize(value) for name, value in values.items()}
-
-
 def _set(**records: BaseModel | None) -> dict[str, dict[str, Any]]:
-    return {name: _plain(record) for name, record in records.items() if record is not None}
-
-
-def _plain(record: BaseModel) -> dict[str, Any]:
-    """The record as DynamoDB types: numbers as Decimal, unset fields left out."""
-    document: dict[str, Any] = json.loads(record.model_dump_json(), parse_float=Decimal)
-    return {name: value for name, value in document.items() if value is not None}
-
-
-def _item_of(plain: dict[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in plain.items()}
-
-
-def _record(item: dict[str, Any], record: type[RecordT]) -> RecordT:
-    """The item as its record; attributes the record does not know (keys, shadows for conditions) are left out."""
-    return record.model_validate({name: _deserialize(item[name]) for name in record.model_fields if name in item})
+    return {name: plain(record) for name, record in records.items() if record is not None}
