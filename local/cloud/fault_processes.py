@@ -1,5 +1,6 @@
 """Ends processes, and fills their disks, as the script of `local.cloud.faults` says: functions, jobs, the cloud."""
 
+import base64
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ import resource
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -80,10 +82,19 @@ def _in_sagemaker(faults: Faults, attach: Function) -> Function:
 def _in_glue(faults: Faults, start: Function) -> Function:
     def begin(self: script.Script, *started: Any) -> "subprocess.Popen[bytes]":
         process: subprocess.Popen[bytes] = start(self, *started)
-        _strike(faults, "glue:StartJobRun", json.dumps(dict(self.arguments)), process.pid)
+        _strike(faults, "glue:StartJobRun", _readable(self.arguments), process.pid)
         return process
 
     return begin
+
+
+def _readable(arguments: Mapping[str, str]) -> str:
+    """A job's arguments, and what is encoded in them: faults are aimed by content."""
+    decoded = []
+    for value in arguments.values():
+        with suppress(ValueError):  # of another alphabet, or no text
+            decoded.append(base64.b64decode(value, validate=True).decode())
+    return f"{json.dumps(dict(arguments))} {' '.join(decoded)}"
 
 
 def _strike(faults: Faults, action: str, text: str, pid: int) -> None:

@@ -92,7 +92,7 @@ class Cell:
         """What the process of the state is told, and no other."""
         call = TASKS[self.machine][self.state].call
         if self.machine == "validate_large":
-            return ("--event",)  # its argument, which is encoded; one pipeline alone has large uploads
+            return ("--event", pipeline)
         if call != INVOKE:
             return (f"/{pipeline}/",) if call == "glue:StartJobRun" else (f"-{run_id}-",)
         if self.machine == "ingest":
