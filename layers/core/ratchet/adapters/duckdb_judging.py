@@ -1,6 +1,7 @@
 """The judgement: one pass writes the good rows; only the others are looked at for their reasons."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from ratchet.domain.validation import (
     BadRow,
     BrokenRule,
     Judgement,
+    Profile,
     bad_row,
     broken_rules,
     judge,
@@ -58,7 +60,7 @@ def judge_rows(rows: "Rows", source: Source, received: datetime) -> Judgement:
     judgement = judgement.model_copy(update=counts)
     finding = judge(plan.data, judgement)
     if finding is None:
-        figures = profile(rows.connection, rows.accepted, plan.data, accepted)
+        figures = rows.profile(accepted)
         judgement = judgement.model_copy(update={"profile": figures})
         finding = judge_profile(plan.data, figures, rows.newest(), received.astimezone(UTC).replace(tzinfo=None))
     if finding is not None:
@@ -79,6 +81,7 @@ class Rows:
         self.connection, self.plan, self._upload_id = connection, plan, upload_id
         self._folder = folder
         self.accepted = folder / "accepted.parquet"
+        self._profile: Future[Profile] | None = None
 
     @property
     def _table(self) -> str:
@@ -91,6 +94,7 @@ class Rows:
                 return self._split_lines(rows), rows.rows
             except _NotByLines:
                 rows = rows.exact()
+        self._profile = None  # of the lines that turned out to be no rows
         return self._split_relation(rows), rows.rows
 
     def _split_lines(self, lines: Lines) -> int:
@@ -108,8 +112,10 @@ class Rows:
         accepted -= self._remove_violations()
         if accepted == lines.rows:
             return accepted
-        picked = lines.pick(self._missing(lines))
-        good = self._set_aside(picked.sql)
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the profile is DuckDB's work, the bad lines are Python's
+            self._profile = beside.submit(profile, self.connection.cursor(), self.accepted, plan.data, accepted)
+            picked = lines.pick(self._missing(lines))
+            good = self._set_aside(picked.sql)
         if good or picked.rows != lines.rows - accepted:  # the numbers are not the lines': a blank one, for instance
             raise _NotByLines
         return accepted
@@ -199,6 +205,12 @@ class Rows:
         ).fetchall()
         counts = {rule: (count, line) for rule, count, line in counted}
         return broken_rules(rules, counts), [bad_row(rules, *example) for example in examples]
+
+    def profile(self, accepted: int) -> Profile:
+        """What was accepted, in figures."""
+        if self._profile is not None:
+            return self._profile.result()
+        return profile(self.connection, self.accepted, self.plan.data, accepted)
 
     def write_quarantine(self) -> None:
         """Writes the rows that were set aside."""

@@ -1,18 +1,20 @@
-"""The profile of what was accepted: nulls and bounds from Parquet's own statistics, the rest from few passes."""
+"""The profile of what was accepted: nulls and bounds mostly from Parquet's footer, the rest from few passes."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.domain import profiling
 from ratchet.domain.contract_sql import literal
-from ratchet.domain.data_contract import DataSection
+from ratchet.domain.data_contract import ColumnRule, DataSection
 from ratchet.domain.validation import ColumnProfile, Profile
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SAMPLE = "profile_sample"
+_Figures = dict[str, dict[str, Any]]
 
 
 def profile(connection: "DuckDBPyConnection", accepted: Path, data: DataSection, rows: int) -> Profile:
@@ -22,7 +24,7 @@ def profile(connection: "DuckDBPyConnection", accepted: Path, data: DataSection,
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SAMPLE} AS {profiling.sample(table, rows, names)}")
     try:
         (sampled,) = _row(connection, f"SELECT count(*) FROM {_SAMPLE}")  # noqa: S608
-        figures = dict(zip(names, _exact(connection, table, accepted, data), strict=True))
+        figures = _exact(connection, table, data.columns)
         numbers = [name for name, rule in data.columns.items() if rule.type in profiling.NUMBERS]
         if numbers:
             for name, found in zip(numbers, _row(connection, profiling.quantiles(_SAMPLE, numbers)), strict=True):
@@ -38,19 +40,28 @@ def profile(connection: "DuckDBPyConnection", accepted: Path, data: DataSection,
     return Profile(rows=rows, sampled=sampled, quantiles=profiling.QUANTILES, columns=columns)
 
 
-def _exact(connection: "DuckDBPyConnection", table: str, accepted: Path, data: DataSection) -> Iterator[dict[str, Any]]:
-    """Of each column what all rows count for; nulls and bounds are in Parquet's own statistics, mostly."""
-    metadata = f"parquet_metadata({literal(str(accepted))})"
-    stated = connection.execute(profiling.statistics(metadata, data.columns)).fetchall()
-    known = {name: bounds for name, *bounds in stated}
-    _, *counted = _row(connection, profiling.exact(table, data.columns, known))
-    found = iter(counted)
-    for name, rule in data.columns.items():
-        nulls, least, greatest = known[name] if name in known else (next(found), next(found), next(found))
-        figures = {"nulls": nulls, "min": least, "max": greatest}
-        if rule.type in profiling.NUMBERS:
-            figures |= {"mean": next(found), "deviation": next(found)}
-        yield figures
+def _exact(connection: "DuckDBPyConnection", table: str, columns: Mapping[str, ColumnRule]) -> _Figures:
+    """Of each column what all rows count for."""
+    figures: _Figures = {}
+    for names in profiling.together(columns):
+        found = iter(_row(connection, profiling.bounds(table, names)))
+        figures |= {name: {"nulls": next(found), "min": next(found), "max": next(found)} for name in names}
+    centres = {name: _centre(figures[name]) for name, rule in columns.items() if rule.type in profiling.NUMBERS}
+    if centres:
+        found = iter(_row(connection, profiling.moments(table, centres)))
+        for name in centres:
+            figures[name] |= {"mean": _finite(next(found)), "deviation": _finite(next(found))}
+    return figures
+
+
+def _centre(figures: Mapping[str, Any]) -> float:
+    least, greatest = figures["min"], figures["max"]
+    return 0.0 if least is None else float(least) / 2 + float(greatest) / 2
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is beyond floats."""
+    return value if value is None or isfinite(value) else None
 
 
 def _row(connection: "DuckDBPyConnection", query: str) -> tuple[Any, ...]:

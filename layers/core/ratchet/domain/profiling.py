@@ -1,8 +1,8 @@
 """The accepted rows in figures, as SQL over what was accepted."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ratchet.domain.contract_sql import SQL_TYPES, identifier, literal
+from ratchet.domain.contract_sql import identifier
 from ratchet.domain.data_contract import ColumnRule
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -19,31 +19,42 @@ def sample(accepted: str, rows: int, names: Sequence[str]) -> str:
     return f"SELECT {columns} FROM {accepted} WHERE ratchet_line % {step} = {step // 2}"  # noqa: S608
 
 
-def statistics(metadata: str, columns: Mapping[str, ColumnRule]) -> str:
-    """SELECT what Parquet's footer knows: column, nulls, least and greatest as text, but of strings, which it cuts."""
-    each = (
-        "SELECT path_in_schema, sum(stats_null_count)::BIGINT, "  # noqa: S608
-        f"CAST(min(CAST(stats_min_value AS {SQL_TYPES[rule.type]})) AS VARCHAR), "
-        f"CAST(max(CAST(stats_max_value AS {SQL_TYPES[rule.type]})) AS VARCHAR) "
-        f"FROM {metadata} WHERE path_in_schema = {literal(name)} GROUP BY 1 "
-        "HAVING bool_and(stats_null_count = num_values OR (stats_null_count >= 0 AND min_is_exact AND max_is_exact))"
-        for name, rule in columns.items()
-        if rule.type != "string"
-    )
-    return " UNION ALL ".join(("SELECT NULL, NULL, NULL, NULL WHERE false", *each))
+def together(columns: Mapping[str, ColumnRule]) -> tuple[tuple[str, ...], ...]:
+    """The columns by how `bounds` of them are found, each kind worth a query of its own.
 
-
-def exact(accepted: str, columns: Mapping[str, ColumnRule], known: Collection[str]) -> str:
-    """SELECT the count; of each column, unless known, nulls, bounds as text; and of a number mean and deviation."""
-    found = ["count(*)"]
+    DuckDB takes them from Parquet's footer if it can for all columns of a query: always of numbers and times, never of
+    truth values, and of strings unless the footer cuts a long one.
+    """
+    kinds: dict[str, list[str]] = {}
     for name, rule in columns.items():
-        column = identifier(name)
-        if name not in known:
-            found.append(f"count(*) - count({column})")
-            found += (f"left(CAST({which}({column}) AS VARCHAR), {_SHOWN})" for which in ("min", "max"))
-        if rule.type in NUMBERS:
-            found += (f"avg({column})::DOUBLE", f"stddev_pop({column}::DOUBLE)")
+        kinds.setdefault(rule.type if rule.type in ("boolean", "string") else "other", []).append(name)
+    return tuple(map(tuple, kinds.values()))
+
+
+def bounds(accepted: str, names: Sequence[str]) -> str:
+    """SELECT of each column nulls, and least and greatest as text."""
+    found = (
+        f"count(*) - count({column}), "
+        + ", ".join(f"left(CAST({which}({column}) AS VARCHAR), {_SHOWN})" for which in ("min", "max"))
+        for column in map(identifier, names)
+    )
     return f"SELECT {', '.join(found)} FROM {accepted}"  # noqa: S608
+
+
+def moments(accepted: str, centres: Mapping[str, float]) -> str:
+    """SELECT of each numeric column mean and deviation, given a value between its least and its greatest.
+
+    The squares of distances from such a value lose no digits that matter, and cost half of `stddev_pop`.
+    """
+    values = (
+        f"{identifier(name)} AS v{at}, {identifier(name)} - {centre!r}::DOUBLE AS d{at}"
+        for at, (name, centre) in enumerate(centres.items())
+    )
+    found = (
+        f"avg(v{at})::DOUBLE, sqrt(greatest(avg(d{at} * d{at}) - avg(d{at}) * avg(d{at}), 0))"
+        for at in range(len(centres))
+    )
+    return f"SELECT {', '.join(found)} FROM (SELECT {', '.join(values)} FROM {accepted})"  # noqa: S608
 
 
 def quantiles(sampled: str, names: Sequence[str]) -> str:
