@@ -52,6 +52,11 @@ class Cell:
         return TASKS[self.machine][self.state].road
 
     @property
+    def refused(self) -> bool:
+        """Whether the candidate is: by the gate, or since the time in which a person may approve it is over."""
+        return self.road is Road.REFUSED or (self.state, self.column) == ("Wait For Approval", Column.TIMEOUT)
+
+    @property
     def name(self) -> str:
         """Of its fault."""
         return f"{self.row}, {self.column}"

@@ -240,7 +240,7 @@ class Lane:
             if run.outcome is not RunOutcome.NOTHING_TO_DO:
                 self._told(run.run_id, or_alarmed=self._fell_silent(run, cell))
         if cell.road is not Road.REJECTED:
-            wanted = RunOutcome.REFUSED if cell.road is Road.REFUSED else RunOutcome.DEPLOYED
+            wanted = RunOutcome.REFUSED if cell.refused else RunOutcome.DEPLOYED
             decided = [run.outcome for run in runs if run.outcome is not RunOutcome.NOTHING_TO_DO]
             assert decided[-1:] == [wanted], self._story([])
 
