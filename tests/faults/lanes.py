@@ -27,7 +27,7 @@ from tests.faults.cells import Cell, Column
 ROWS, MANY_ROWS = 200, 2000
 LARGE_BYTES = 10_000  # between the sizes of these two
 STEP = 300  # by which each upload's values differ from the last one's: an older model is far off
-PATIENCE = 280.0
+PATIENCE = 600.0  # two runs that each bake a shadow for a minute, on a machine that does a dozen at once
 _SWEEP_SECONDS = 10.0  # the schedule's five minutes at the cloud's speed
 _LOOK_SECONDS = 0.7  # a dozen lanes look
 _ASK_SECONDS = 0.15
