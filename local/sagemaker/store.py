@@ -120,10 +120,11 @@ class Store:
     def update(self, scope: Scope, kind: Kind, name: str, *, drop: tuple[str, ...] = (), **fields: Any) -> Record:
         """Changes fields of a record and answers a copy of the whole."""
         with self._changed:
-            record = self._live(scope, kind, name)
-            record.update(fields)
+            # Another dictionary, for `dump` gives the present one away.
+            record = {**self._live(scope, kind, name), **fields}
             for field in drop:
                 record.pop(field, None)
+            self._records[scope, kind][name.lower()] = record
             self._changed.notify_all()
             return copy.deepcopy(record)
 
@@ -177,13 +178,13 @@ class Store:
             return self._versions[arn]
 
     def dump(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """Everything, as JSON can hold it, to be read only: a copy of every record each second took half of a core."""
         with self._changed:
             rows = [
-                {"account": scope.account, "region": scope.region, "kind": kind.resource, "records": records}
+                {"account": scope.account, "region": scope.region, "kind": kind.resource, "records": dict(records)}
                 for (scope, kind), records in self._records.items()
             ]
-            return copy.deepcopy({"records": rows, "tags": self._tags, "versions": self._versions})
+            return {"records": rows, "tags": dict(self._tags), "versions": dict(self._versions)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Replaces everything by what `dump` gave."""
