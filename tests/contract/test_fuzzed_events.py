@@ -157,3 +157,12 @@ def test_a_shadow_of_no_possible_time_is_refused(account: None, moment: object) 
     event["shadow"]["started_at"] = moment
     with pytest.raises(EventInvalidError, match=r"shadow\.started_at: "):
         load("compare_shadow").handler(event, Context())
+
+
+@pytest.mark.parametrize("name", ["", "..", "ratchet_dev", "arn:aws:s3:::ratchet-dev-data", "ratchet-dev-data\n"])
+def test_a_name_that_no_bucket_has_is_refused(account: None, name: str) -> None:
+    """botocore refused it with an error that no state lists."""
+    event = json.loads((EVENTS / "validate_data/ok.json").read_text())
+    event["detail"]["bucket"]["name"] = name
+    with pytest.raises(EventInvalidError, match=r"detail\.bucket\.name: "):
+        load("validate_data").handler(event, Context())

@@ -22,6 +22,7 @@ class ForeignContract(BaseModel):
 
 
 PipelineName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/.+")]
 

@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ratchet.contracts.base import Contract, Finding, ForeignContract
+from ratchet.contracts.base import BucketName, Contract, Finding, ForeignContract
 from ratchet.contracts.run import Announcement, DefinitionRef
 
 
 class S3Bucket(ForeignContract):
     """`detail.bucket` of an S3 event on EventBridge."""
 
-    name: str
+    name: BucketName
 
 
 class S3Object(ForeignContract):

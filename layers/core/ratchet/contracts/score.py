@@ -6,13 +6,13 @@ from urllib.parse import unquote_plus
 
 from pydantic import Field
 
-from ratchet.contracts.base import Contract, Finding, ForeignContract
+from ratchet.contracts.base import BucketName, Contract, Finding, ForeignContract
 
 
 class NotifiedBucket(ForeignContract):
     """`s3.bucket` of a notification."""
 
-    name: str
+    name: BucketName
 
 
 class NotifiedObject(ForeignContract):
