@@ -12,7 +12,7 @@ from ratchet.adapters.csv_shape import Shape, measure
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.data_contract import DataSection
 
-DATA = {
+DATA: dict[str, Any] = {
     "target": "y",
     "task": "regression",
     "max_bad_rows": 0.5,
@@ -26,11 +26,11 @@ ODD = (
 )
 
 
-def judged(rows: str, folder: Path) -> None:
+def judged(rows: str, folder: Path, **changes: Any) -> None:
     """Writes the accepted and the quarantined rows into the folder."""
     file = folder / "upload"
     file.write_text(f"y,whole,truth\n{rows}")
-    data = DataSection.model_validate(DATA)
+    data = DataSection.model_validate({**DATA, **changes})
     assert DuckDbValidator()(file, data, "0" * 64, datetime.now(UTC)).finding is None
 
 
@@ -56,6 +56,24 @@ def test_what_is_not_of_its_type_is_put_aside(tmp_path: Path, row: str, reason: 
     judged(f"{GOOD}{row}\n{GOOD}", tmp_path)
     assert rows_of(tmp_path, "quarantine", "ratchet_line, ratchet_reasons") == [(5, [reason])]
     assert rows_of(tmp_path, "accepted", "y, whole, truth") == [(1.5, 7, True)] * 6
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e300", "-1e300", "9007199254740993", "10", "-1"])
+@pytest.mark.parametrize("column", ["y", "whole"])
+def test_bounds_refuse_what_is_not_finite_or_too_large_for_any_type(tmp_path: Path, column: str, value: str) -> None:
+    bounds = {"min": 0, "max": 9}
+    columns = {"y": {"type": "number", **bounds}, "whole": {"type": "integer", **bounds}, "truth": {"type": "boolean"}}
+    row = {"y": "1.5", "whole": "7", column: value}
+    judged(f"{GOOD}{row['y']},{row['whole']},true\n{GOOD}", tmp_path, columns=columns)
+    assert rows_of(tmp_path, "quarantine", "ratchet_line") == [(5,)]
+    assert rows_of(tmp_path, "accepted", "y, whole, truth") == [(1.5, 7, True)] * 6
+
+
+def test_bounds_do_not_make_whole_what_is_not(tmp_path: Path) -> None:
+    columns = {**DATA["columns"], "whole": {"type": "integer", "min": 0, "max": 9}}
+    judged(f"{GOOD}1.5,1.5,true\n1.5,,true\n", tmp_path, columns=columns)
+    assert rows_of(tmp_path, "quarantine", "ratchet_line") == [(5,)]
+    assert rows_of(tmp_path, "accepted", "whole")[-1] == (None,)
 
 
 @pytest.mark.parametrize("whole", [2**53 + 1, -(2**53) - 1, 2**53 - 1])

@@ -112,17 +112,26 @@ def _casts(place: int, rule: ColumnRule, decimal: str) -> dict[str, str]:
 def _typed_casts(place: int, rule: ColumnRule) -> dict[str, str]:
     """As `_casts`, of what the reader has cast."""
     value = f"x{place}"
-    if rule.type == "integer":
+    if rule.type == "integer" and _bounded(rule):
+        value = f"TRY_CAST({value} AS BIGINT)"
+    elif rule.type == "integer":
         beyond = f"error({literal(BEYOND_DOUBLES)})::BIGINT"
         value = f"CASE WHEN abs({value}) >= {_EXACT:.0f} THEN {beyond} ELSE CAST({value} AS BIGINT) END"
     return {f"r{place}": value}
 
 
 def _typed_mistyped(place: int, rule: ColumnRule) -> str:
-    """As `_mistyped`, of what the reader has cast."""
-    if rule.type == "number" and rule.min is not None and rule.max is not None:
-        return "false"  # what is not finite lies outside them: DuckDB sorts NaN last
-    return {"number": f"NOT isfinite(r{place})", "integer": f"x{place} <> trunc(x{place})"}.get(rule.type, "false")
+    """As `_mistyped`, of what the reader has cast, but for what the bounds refuse anyway: DuckDB sorts NaN last."""
+    if rule.type == "number":
+        return "false" if _bounded(rule) else f"NOT isfinite(r{place})"
+    if rule.type == "integer":
+        return f"x{place} {'IS DISTINCT FROM' if _bounded(rule) else '<>'} r{place}"
+    return "false"
+
+
+def _bounded(rule: ColumnRule) -> bool:
+    """Whether least and greatest value leave only numbers that DOUBLE tells apart."""
+    return rule.min is not None and rule.max is not None and max(-rule.min, rule.max) < _EXACT
 
 
 def _value(place: int, rule: ColumnRule) -> str:
