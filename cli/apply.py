@@ -14,7 +14,7 @@ from cli.render import console, print_json, waiting
 from cli.run import invoke, start_run
 from cli.stack import JsonOption, Stack
 from local.cloud.settings import REPOSITORY
-from ratchet.contracts.ingest import StartRunRequest, StartRunResult
+from ratchet.contracts.starting import StartRunRequest, StartRunResult
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
 
 _JOBS = REPOSITORY / "jobs"

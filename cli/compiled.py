@@ -10,8 +10,7 @@ from ratchet.adapters.s3_store import split_uri
 from ratchet.contracts.run import DefinitionRef
 from ratchet.domain.definition import CompiledDefinition, Definition
 from ratchet.domain.errors import DefinitionInvalidError
-from ratchet.domain.fields import canonical
-from ratchet.domain.identity import canonical_json, data_hash, definition_id, definition_uri
+from ratchet.domain.identity import canonical, canonical_json, data_hash, definition_id, definition_uri
 from ratchet.domain.ledger import PipelineState
 
 _HOLIDAY_YEARS = range(1990, 2041)

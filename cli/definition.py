@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ratchet.domain.definition import Definition
 from ratchet.domain.errors import DefinitionInvalidError
-from ratchet.domain.fields import canonical
+from ratchet.domain.identity import canonical
 
 FILENAME = "pipeline.yaml"
 _MAX_BYTES = 256 * 1024

@@ -10,8 +10,8 @@ from cli.compiled import definition_for_one_run
 from cli.errors import CommandError
 from cli.render import console, print_json
 from cli.stack import JsonOption, Stack
-from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import DefinitionRef
+from ratchet.contracts.starting import StartRunRequest, StartRunResult
 
 
 def run(

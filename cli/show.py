@@ -1,7 +1,6 @@
 """`ratchet status`, `ratchet runs`, `ratchet show`: what the ledger knows."""
 
 import json
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -77,7 +76,7 @@ def show(
     approval = stack.ledger.approval(record.pipeline, record.run_id)
     if as_json:
         time, money = saved(steps)
-        used = {"steps": [asdict(step) for step in steps], "saved": {"seconds": time, "dollars": money}}
+        used = {"steps": [step._asdict() for step in steps], "saved": {"seconds": time, "dollars": money}}
         asked = approval and approval.model_dump(mode="json", exclude={"task_token"})  # whoever has it can answer it
         print_json({"run": record, "decision": decision, "approval": asked, **used, "states": _states_json(states)})
     else:

@@ -8,7 +8,7 @@ from cli.find import find_upload
 from cli.render import console, now, print_json
 from cli.run import start_run
 from cli.stack import JsonOption, Stack
-from ratchet.contracts.ingest import StartRunResult
+from ratchet.contracts.starting import StartRunResult
 from ratchet.domain.withdrawing import Withdrawn, WithdrawUpload
 
 

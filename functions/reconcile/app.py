@@ -11,9 +11,9 @@ from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.aws_events import ExecutionStatusEvent
 from ratchet.contracts.reconcile import ReconcileReport, ScheduleEvent
 from ratchet.domain.closing import CloseRun
-from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
+from ratchet.domain.resuming import ResumeDeployment
 from ratchet.domain.starting import StartRun
 from ratchet.observability import alarm, doorway, logger
 from ratchet.settings import ReconcileSettings

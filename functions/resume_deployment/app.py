@@ -5,7 +5,7 @@ from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
 from ratchet.contracts.aws_events import EndpointStateEvent
-from ratchet.domain.deploying import ResumeDeployment
+from ratchet.domain.resuming import ResumeDeployment
 from ratchet.observability import doorway, logger
 from ratchet.settings import ResumeDeploymentSettings
 

@@ -3,7 +3,7 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.ingest import RunRequestedEvent, StartRunRequest, StartRunResult
+from ratchet.contracts.starting import RunRequestedEvent, StartRunRequest, StartRunResult
 from ratchet.domain.starting import StartRun
 from ratchet.observability import doorway, logger
 from ratchet.settings import StartRunSettings

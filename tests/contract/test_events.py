@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
 from ratchet.contracts.cleanup import CleanupRequest
 from ratchet.contracts.http import HttpRequest
-from ratchet.contracts.ingest import ObjectCreatedEvent, RunRequestedEvent, StartRunRequest
+from ratchet.contracts.ingest import ObjectCreatedEvent
 from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
 from ratchet.contracts.report import RunEndedEvent, WriteReportRequest
@@ -25,6 +25,7 @@ from ratchet.contracts.run import (
     VerifyEndpointRequest,
 )
 from ratchet.contracts.score import QueueEvent
+from ratchet.contracts.starting import RunRequestedEvent, StartRunRequest
 from ratchet.domain.errors import EventInvalidError
 from ratchet.observability import parse
 

@@ -21,7 +21,7 @@ from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.domain import metrics as gate_metrics
 from ratchet.domain.definition import CLASSIFICATION_METRICS, CompiledDefinition, Definition, Metric
-from ratchet.domain.fields import canonical
+from ratchet.domain.identity import canonical
 from ratchet.domain.scores import HoldoutRow, holdout_rows, label, predictions
 from tests.unit.jobs.harness import REPOSITORY, TRAINING_PYTHON, FolderS3, Row, Training, load_job
 

@@ -25,10 +25,10 @@ from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.step_functions import StepFunctions
 from ratchet.domain.closing import CloseRun
-from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.ledger import RunRecord
 from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
+from ratchet.domain.resuming import ResumeDeployment
 from ratchet.domain.starting import StartRun
 from tests.e2e.conftest import Pipeline
 

@@ -35,7 +35,7 @@ RARE = (
         ("dynamodb:DeleteItem",),
         "A retry finds its endpoint in service: it answers for itself and forgets the deployment.",
         f"{_LISTED}_amazondynamodb.html",
-        "layers/core/ratchet/domain/deploying.py: ledger.end_deployment(deployment)",
+        "layers/core/ratchet/domain/resuming.py: ledger.end_deployment(deployment)",
     ),
     Unseen(
         "DeployEndpointFunctionRole",
@@ -163,7 +163,7 @@ RARE = (
         ("states:SendTaskFailure",),
         "A deployment that failed, and whose event was lost.",
         f"{_LISTED}_awsstepfunctions.html",
-        "layers/core/ratchet/domain/deploying.py: workflow.task_failed(",
+        "layers/core/ratchet/domain/resuming.py: workflow.task_failed(",
     ),
     Unseen(
         "ReconcileFunctionRole",
@@ -179,7 +179,7 @@ RARE = (
         ("cloudwatch:DescribeAlarmHistory",),
         "A change that an alarm rolled back, and whose event was lost.",
         f"{_LISTED}_amazoncloudwatch.html",
-        "layers/core/ratchet/domain/deploying.py: self.endpoints.tripped(",
+        "layers/core/ratchet/domain/resuming.py: self.endpoints.tripped(",
     ),
     Unseen(
         "ValidateLargeStateMachineRole",

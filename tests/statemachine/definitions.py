@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from ratchet.contracts import ingest, report, run
+from ratchet.contracts import ingest, report, run, starting
 
 State = dict[str, Any]
 Machine = dict[str, Any]
@@ -20,7 +20,7 @@ MACHINES = ("ingest", "validate_large", "retrain")
 # Function -> (what its handler parses, what it answers). The answer of one called with a token is the token's.
 CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "ValidateDataFunction": (ingest.ObjectCreatedEvent, ingest.ValidateDataResult),
-    "StartRunFunction": (ingest.StartRunRequest, ingest.StartRunResult),
+    "StartRunFunction": (starting.StartRunRequest, starting.StartRunResult),
     "CheckIdempotencyFunction": (run.CheckIdempotencyRequest, run.RunPlan),
     "SelectCandidateFunction": (run.SelectCandidateRequest, run.Selection),
     "EvaluateModelFunction": (run.EvaluateModelRequest, run.Evaluation),

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ratchet.contracts.base import Finding
-from ratchet.contracts.ingest import LargeUpload, StartRunResult, ValidateDataResult, VerdictOutcome
+from ratchet.contracts.ingest import LargeUpload, ValidateDataResult, VerdictOutcome
 from ratchet.contracts.report import WriteReportResult
 from ratchet.contracts.run import (
     Announcement,
@@ -32,6 +32,7 @@ from ratchet.contracts.run import (
     Verification,
     Watch,
 )
+from ratchet.contracts.starting import StartRunResult
 
 RUN_ID = "traffic-g7"
 ARTIFACTS = "s3://artifacts"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.contracts.ingest import ObjectCreatedEvent, StartRunRequest, VerdictOutcome
+from ratchet.contracts.ingest import ObjectCreatedEvent, VerdictOutcome
+from ratchet.contracts.starting import StartRunRequest
 from tests.statemachine import examples
 from tests.statemachine.definitions import load, tasks, transitions
 from tests.statemachine.examples import answered

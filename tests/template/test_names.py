@@ -111,7 +111,7 @@ def test_a_function_has_events_of_its_name(function: str) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_gets_the_variables_its_settings_read(function: str) -> None:
     wanted: type[Settings] = getattr(settings, f"{function.removesuffix('Function')}Settings", Settings)
-    read = {name.upper() for name in wanted.model_fields} - SET_BY_LAMBDA
+    read = {name.upper() for name in wanted.fields()} - SET_BY_LAMBDA
     given = functions()[function]["Environment"]["Variables"].keys()
     shared = template()["Globals"]["Function"]["Environment"]["Variables"].keys()
     assert given - shared == read

@@ -1,13 +1,13 @@
 """The world outside, as far as use cases see it: every fake keeps what it was told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from ratchet.contracts.base import Contract
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointMissingError
 from ratchet.domain.ports import (
@@ -100,7 +100,7 @@ class FakeEndpoints:
         self.calls.append(f"update {name} {config_name}")
         self.strategies[name] = deploy.strategy if deploy else "put back"
         self.wanted[name] = config_name
-        self.live[name] = replace(self.live[name], status="Updating", modified=self.clock())
+        self.live[name] = self.live[name]._replace(status="Updating", modified=self.clock())
 
     def delete(self, name: str) -> None:
         self.calls.append(f"delete {name}")
@@ -143,7 +143,7 @@ class FakeEndpoints:
 
     def roll_back(self, name: str, reason: str) -> None:
         self.clock.advance(seconds=90)
-        self.live[name] = replace(self.live[name], status="InService", modified=self.clock(), failure_reason=reason)
+        self.live[name] = self.live[name]._replace(status="InService", modified=self.clock(), failure_reason=reason)
 
 
 @dataclass

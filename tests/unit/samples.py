@@ -6,7 +6,7 @@ from typing import Any
 from ratchet.contracts.run import Candidate, Champion, Decision, DefinitionRef, Run, ShadowComparison, VariantHealth
 from ratchet.domain import identity
 from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
-from ratchet.domain.fields import canonical
+from ratchet.domain.identity import canonical
 from ratchet.domain.ledger import Approval, Claim, Deployment, Upload, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import pytest
 
 from ratchet.domain.errors import SettingsMissingError
-from ratchet.settings import DeployEndpointSettings, StartRunSettings, on_lambda
+from ratchet.settings import DeployEndpointSettings, StartRunSettings, ValidateDataSettings, on_lambda
 
 
 def test_a_function_reads_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +23,16 @@ def test_every_missing_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setenv(name, value)
     with pytest.raises(SettingsMissingError, match="RESOURCE_PREFIX, STAGE, RETRAIN_STATE_MACHINE_ARN"):
         DeployEndpointSettings.load()
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "1.5"])
+def test_a_number_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    for name in ValidateDataSettings.fields():
+        monkeypatch.setenv(name.upper(), "1024")
+    assert ValidateDataSettings.load().large_upload_bytes == 1024
+    monkeypatch.setenv("LARGE_UPLOAD_BYTES", value)
+    with pytest.raises(SettingsMissingError, match="LARGE_UPLOAD_BYTES"):
+        ValidateDataSettings.load()
 
 
 def test_lambda_is_known_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:

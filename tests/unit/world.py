@@ -10,7 +10,6 @@ from typing import Any
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.adapters.report.page import page_of
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import (
     CheckIdempotencyRequest,
     CloseRunRequest,
@@ -29,11 +28,12 @@ from ratchet.contracts.run import (
     TrainingResult,
     VerifyEndpointRequest,
 )
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.approving import RecordApproval, RequestApproval
 from ratchet.domain.audit import Audit
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition
-from ratchet.domain.deploying import DeployEndpoint, ResumeDeployment
+from ratchet.domain.deploying import DeployEndpoint
 from ratchet.domain.evaluation import EvaluateModel
 from ratchet.domain.ledger import PipelineState, RunRecord
 from ratchet.domain.planning import CheckIdempotency
@@ -41,6 +41,7 @@ from ratchet.domain.ports import Prediction, ScoringJob
 from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.reporting import WriteReport
+from ratchet.domain.resuming import ResumeDeployment
 from ratchet.domain.selection import SelectCandidate
 from ratchet.domain.shadowing import CompareShadow
 from ratchet.domain.starting import StartRun

@@ -1,9 +1,7 @@
 """The environment, typed: each function states only what it needs, and a missing variable fails its cold start."""
 
 import os
-from typing import Annotated, Self
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self, get_type_hints
 
 from ratchet.domain.errors import SettingsMissingError
 
@@ -18,115 +16,124 @@ def trace_is_sampled() -> bool:
     return "Sampled=1" in os.environ.get("_X_AMZN_TRACE_ID", "")
 
 
-Setting = Annotated[str, Field(min_length=1)]
+class Settings:
+    """Field `ledger_table_name` is read from the variable LEDGER_TABLE_NAME.
 
+    Text and whole numbers: pydantic would make a model for each function at every cold start of any.
+    """
 
-class Settings(BaseModel):
-    """Field `ledger_table_name` is read from the variable LEDGER_TABLE_NAME."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    @classmethod
+    def fields(cls) -> dict[str, type[str] | type[int]]:
+        """Every setting with its type."""
+        return get_type_hints(cls)
 
     @classmethod
     def load(cls) -> Self:
-        """Reads the environment; SettingsMissingError names every variable that is absent or empty."""
-        found = {name: os.environ.get(name.upper(), "") for name in cls.model_fields}
-        if missing := [name.upper() for name, value in found.items() if not value]:
+        """Reads the environment; SettingsMissingError names every variable that is absent or empty, or is no number."""
+        settings, missing = cls(), []
+        for name, kind in cls.fields().items():
+            value = os.environ.get(name.upper(), "")
+            if not value or (kind is int and not value.isdecimal()):
+                missing.append(name.upper())
+            else:
+                setattr(settings, name, kind(value))
+        if missing:
             raise SettingsMissingError(f"set {', '.join(missing)} in the function's environment (template.yaml)")
-        return cls.model_validate(found)
+        return settings
 
 
 class ValidateDataSettings(Settings):
     """validate_data"""
 
-    ledger_table_name: Setting
+    ledger_table_name: str
     large_upload_bytes: int
-    validate_large_state_machine_arn: Setting
+    validate_large_state_machine_arn: str
     aws_lambda_function_memory_size: int  # MB; Lambda sets it
 
 
 class StartRunSettings(Settings):
     """start_run"""
 
-    ledger_table_name: Setting
-    retrain_state_machine_arn: Setting
+    ledger_table_name: str
+    retrain_state_machine_arn: str
 
 
 class CheckIdempotencySettings(Settings):
     """check_idempotency"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
-    resource_prefix: Setting
-    retrain_state_machine_arn: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
+    resource_prefix: str
+    retrain_state_machine_arn: str
 
 
 class SelectCandidateSettings(Settings):
     """select_candidate"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
-    resource_prefix: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
+    resource_prefix: str
 
 
 class EvaluateModelSettings(Settings):
     """evaluate_model"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
 
 
 class WriteReportSettings(Settings):
     """write_report"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
 
 
 class DeployEndpointSettings(Settings):
     """deploy_endpoint"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
-    resource_prefix: Setting
-    stage: Setting
-    retrain_state_machine_arn: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
+    resource_prefix: str
+    stage: str
+    retrain_state_machine_arn: str
 
 
 class ResumeDeploymentSettings(Settings):
     """resume_deployment"""
 
-    ledger_table_name: Setting
-    resource_prefix: Setting
+    ledger_table_name: str
+    resource_prefix: str
 
 
 class CompareShadowSettings(Settings):
     """compare_shadow"""
 
-    ledger_table_name: Setting
+    ledger_table_name: str
 
 
 class RecordApprovalSettings(Settings):
     """record_approval"""
 
-    ledger_table_name: Setting
+    ledger_table_name: str
 
 
 class RequestApprovalSettings(Settings):
     """request_approval"""
 
-    ledger_table_name: Setting
-    event_bus_name: Setting
+    ledger_table_name: str
+    event_bus_name: str
 
 
 class FailedRunSettings(Settings):
     """What ends a failed run: its jobs are looked for, and its retry is planned."""
 
-    resource_prefix: Setting
-    preprocess_job_name: Setting
-    schedule_group_name: Setting
-    scheduler_role_arn: Setting
-    scheduler_dead_letter_queue_arn: Setting
-    start_run_function_arn: Setting
+    resource_prefix: str
+    preprocess_job_name: str
+    schedule_group_name: str
+    scheduler_role_arn: str
+    scheduler_dead_letter_queue_arn: str
+    start_run_function_arn: str
 
     @property
     def schedule(self) -> tuple[str, str, str, str]:
@@ -142,42 +149,42 @@ class FailedRunSettings(Settings):
 class CloseRunSettings(FailedRunSettings):
     """close_run"""
 
-    ledger_table_name: Setting
-    retrain_state_machine_arn: Setting
+    ledger_table_name: str
+    retrain_state_machine_arn: str
 
 
 class ReconcileSettings(FailedRunSettings):
     """reconcile"""
 
-    ledger_table_name: Setting
-    data_bucket_name: Setting
-    retrain_state_machine_arn: Setting
-    ingest_state_machine_arn: Setting
-    event_bus_name: Setting
+    ledger_table_name: str
+    data_bucket_name: str
+    retrain_state_machine_arn: str
+    ingest_state_machine_arn: str
+    event_bus_name: str
 
 
 class NotifySettings(Settings):
     """notify"""
 
-    topic_arn: Setting
-    stage: Setting
+    topic_arn: str
+    stage: str
 
 
 class PredictSettings(Settings):
     """predict"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
 
 
 class ScoreUploadSettings(Settings):
     """score_upload"""
 
-    ledger_table_name: Setting
-    artifacts_bucket_name: Setting
-    data_bucket_name: Setting
-    score_queue_url: Setting
-    score_dead_letter_queue_url: Setting
+    ledger_table_name: str
+    artifacts_bucket_name: str
+    data_bucket_name: str
+    score_queue_url: str
+    score_dead_letter_queue_url: str
     max_receives: int
     aws_lambda_function_memory_size: int  # MB; Lambda sets it
 
@@ -185,6 +192,6 @@ class ScoreUploadSettings(Settings):
 class CleanupEndpointsSettings(Settings):
     """cleanup_endpoints"""
 
-    ledger_table_name: Setting
-    resource_prefix: Setting
-    event_bus_name: Setting
+    ledger_table_name: str
+    resource_prefix: str
+    event_bus_name: str

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -168,7 +167,7 @@ def called(report: Report, text: str) -> Report:
         written_at=report.written_at,
         definition=report.definition,
         decision=decision,
-        scores=replace(report.scores, slices=slices),
+        scores=report.scores._replace(slices=slices),
         importance=((text, 1.0),),
         quality=report.quality.__class__(text, (upload,), (BrokenTotal(text, text, text, 1, 1),)),
         lineage=report.lineage.model_copy(
@@ -199,7 +198,7 @@ def test_a_deployed_runs_page_holds_every_section_and_nothing_from_outside(deplo
 def test_what_a_candidate_had_to_pass_before_it_served_is_on_the_page(deployed: Report) -> None:
     ada = "arn:aws:sts::1:assumed-role/a/ada"
     record = deployed.record.model_copy(update={"comparison": samples.comparison("120 copies")})
-    approved = replace(deployed, record=record, approval=samples.approval(by=ada, reason="a good week"))
+    approved = deployed._replace(record=record, approval=samples.approval(by=ada, reason="a good week"))
     text = " ".join(check(page_of(approved)).text.split())
     assert f"Approved 2026-03-01 13:00 UTC by {ada}: a good week" in text
     assert "newer work arrived 2026-03-01 12:30 UTC" in text
@@ -207,7 +206,7 @@ def test_what_a_candidate_had_to_pass_before_it_served_is_on_the_page(deployed: 
     assert "candidate 120 1 2 31.5 champion 118 0 0 30.2" in text
     undecided = samples.approval().model_copy(update={"decision": None})
     assert "Not decided by 2026-03-04 12:00 UTC" in " ".join(
-        check(page_of(replace(approved, approval=undecided))).text.split()
+        check(page_of(approved._replace(approval=undecided))).text.split()
     )
 
 
@@ -255,7 +254,7 @@ def test_whatever_things_are_called_it_stays_text(deployed: Report, text: str) -
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(min_size=1, max_size=60))
 def test_no_text_at_all_becomes_markup(deployed: Report, text: str) -> None:
-    tame, hostile = (replace(called(deployed, word), scores=None) for word in ("tame", text))
+    tame, hostile = (called(deployed, word)._replace(scores=None) for word in ("tame", text))
     assert check(page_of(hostile)).tags == check(page_of(tame)).tags
 
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from ratchet.adapters.run_schedule import RunSchedule
-from ratchet.contracts.ingest import StartRunRequest
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.errors import DependencyBusyError
 from tests.unit import samples
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import ApprovalAnswer, Decision, RequestApprovalRequest, RunOutcome
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.approving import WAIT, answer_from
 from ratchet.domain.errors import ApprovalClosedError, ApprovalUnknownError, RequestInvalidError
 from tests.unit.world import World

@@ -1,7 +1,5 @@
 """Audit sees what reconcile would mend, and touches nothing."""
 
-from dataclasses import replace
-
 import pytest
 
 from ratchet.contracts.run import RunOutcome, TaskError
@@ -124,7 +122,7 @@ def test_a_deployment_whose_event_never_came(world: World) -> None:
 def test_an_endpoint_that_serves_another_model_than_the_champion(world: World) -> None:
     world.accept()
     world.deployed()
-    world.endpoints.live[ENDPOINT] = replace(world.endpoints.live[ENDPOINT], config_name="made-by-hand")
+    world.endpoints.live[ENDPOINT] = world.endpoints.live[ENDPOINT]._replace(config_name="made-by-hand")
     assert kinds(world) == ["endpoint"]
     del world.endpoints.live[ENDPOINT]
     assert kinds(world) == ["endpoint"]

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.definition import Definition, json_schema
-from ratchet.domain.fields import canonical, format_duration, parse_duration
+from ratchet.domain.fields import format_duration, parse_duration
+from ratchet.domain.identity import canonical
 from tests.unit import samples
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "pipeline.schema.json"

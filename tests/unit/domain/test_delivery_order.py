@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from local.cloud.chaos import Chaos
-from ratchet.contracts.ingest import ObjectCreatedEvent, StartRunRequest
+from ratchet.contracts.ingest import ObjectCreatedEvent
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.ingest import JudgeUpload
 from ratchet.domain.validation import Judgement

@@ -7,10 +7,10 @@ import pytest
 
 from ratchet.contracts.run import DeploymentResult, Run, Selection, Watch
 from ratchet.domain.deploy_section import DeploySection
-from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import DependencyBusyError, PredictionMismatchError, StaleRunError
 from ratchet.domain.ledger import Deployment
 from ratchet.domain.ports import EndpointDescription, Prediction
+from ratchet.domain.resuming import Failure, ending
 from ratchet.domain.settling import Action, next_action, put_back, remove
 from ratchet.domain.verifying import difference
 from tests.unit import samples

@@ -1,7 +1,6 @@
 """Which endpoints are idle: thirty of every kind by hand, and the rule's promises for any."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ HALF_DAY = timedelta(hours=12)
 
 
 def pipeline(name: str, **changes: Any) -> Pipeline:
-    return replace(Pipeline(name, HALF_DAY, owned=False), **changes)
+    return Pipeline(name, HALF_DAY, owned=False)._replace(**changes)
 
 
 PIPELINES = {
@@ -50,7 +49,7 @@ def endpoint(pipeline_name: str, **changes: Any) -> LiveEndpoint:
         (("ml.m5.large", 1),),
         0.0,
     )
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 def thirty() -> tuple[list[LiveEndpoint], set[str]]:
@@ -103,7 +102,7 @@ def test_an_endpoint_spared_though_idle_says_why() -> None:
 
 
 def test_a_sweep_takes_the_dearest_first_and_no_more_than_it_may() -> None:
-    found, spared = idle(thirty()[0], View(PIPELINES, PREFIX, NOW, replace(LIMITS, most=2)))
+    found, spared = idle(thirty()[0], View(PIPELINES, PREFIX, NOW, LIMITS._replace(most=2)))
     assert [endpoint.name for endpoint in found] == [f"{PREFIX}-idle5", f"{PREFIX}-gone"]
     assert list(spared.values()).count("one sweep deletes 2 endpoints at most") == 6
 
@@ -131,7 +130,7 @@ ENDPOINTS = st.builds(
 def test_whatever_the_endpoints_nothing_in_use_young_protected_or_foreign_goes(
     endpoints: list[LiveEndpoint], most: int
 ) -> None:
-    found, _ = idle(endpoints, View(PIPELINES, PREFIX, NOW, replace(LIMITS, most=most)))
+    found, _ = idle(endpoints, View(PIPELINES, PREFIX, NOW, LIMITS._replace(most=most)))
     assert len(found) <= most
     for gone in found:
         owner = PIPELINES.get(gone.tags["ratchet:pipeline"])
@@ -148,10 +147,10 @@ def test_whatever_the_endpoints_nothing_in_use_young_protected_or_foreign_goes(
 @given(st.lists(ENDPOINTS, max_size=30, unique_by=lambda endpoint: endpoint.name))
 def test_whatever_the_endpoints_every_idle_one_goes_in_time(endpoints: list[LiveEndpoint]) -> None:
     """Sweep after sweep, nothing is left that a boundless sweep would take."""
-    wanted = swept(endpoints, replace(LIMITS, most=1_000))
+    wanted = swept(endpoints, LIMITS._replace(most=1_000))
     left = list(endpoints)
     for _ in endpoints:
-        gone = swept(left, replace(LIMITS, most=3))
+        gone = swept(left, LIMITS._replace(most=3))
         left = [kept for kept in left if kept.name not in gone]
     assert {kept.name for kept in endpoints} - {kept.name for kept in left} == wanted
 
@@ -174,7 +173,7 @@ def test_configurations_and_models_of_champions_stay_and_all_others_go(kept: dic
         named("running-g3", "running"),
         named("gone-g1", "gone"),
         named("idle0-g11", age=0.5),
-        replace(named("idle0-g12"), tags={"ratchet:pipeline": "idle0", "ratchet:protect": "yes"}),
+        named("idle0-g12")._replace(tags={"ratchet:pipeline": "idle0", "ratchet:protect": "yes"}),
         Named("foreign", NOW - timedelta(days=9), {"ratchet:pipeline": "idle0"}),
         Named(f"{PREFIX}-untagged", NOW - timedelta(days=9), {}),
     ]
@@ -192,6 +191,6 @@ def test_a_model_that_a_kept_configuration_names_stays(kept: dict[str, Pipeline]
 
 def test_leftovers_go_oldest_first_and_no_more_than_a_sweep_may(kept: dict[str, Pipeline]) -> None:
     items = [named(f"idle0-g{number}", age=10 + number) for number in range(20, 30)]
-    configs, models = leftovers(items, items, [], View(kept, PREFIX, NOW, replace(LIMITS, most_leftovers=3)))
+    configs, models = leftovers(items, items, [], View(kept, PREFIX, NOW, LIMITS._replace(most_leftovers=3)))
     assert [config.name for config in configs] == [f"{PREFIX}-idle0-g{number}" for number in (29, 28, 27)]
     assert [model.name for model in models] == [config.name for config in configs]

@@ -21,8 +21,8 @@ from moto import mock_aws
 
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.memory_ledger import MemoryLedger
-from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import Run, RunOutcome
+from ratchet.contracts.starting import StartRunRequest, StartRunResult
 from ratchet.domain.identity import run_id, snapshot_id
 from ratchet.domain.ledger import Ledger, PipelineState, RunRecord, Upload
 from ratchet.domain.ports import ExecutionStatus

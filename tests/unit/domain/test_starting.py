@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratchet.contracts.ingest import StartRunRequest
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.errors import DependencyBusyError, PipelineUnknownError
 from tests.unit.world import World
 

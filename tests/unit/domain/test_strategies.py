@@ -17,9 +17,9 @@ from ratchet.contracts.run import (
     VariantHealth,
 )
 from ratchet.domain.audit import Audit
-from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError, ShadowInconclusiveError, ShadowWorseError
 from ratchet.domain.ports import EndpointDescription
+from ratchet.domain.resuming import Failure, ending
 from ratchet.domain.settling import remove
 from ratchet.domain.waking import Wake
 from tests.unit import samples

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from ratchet.domain.definition import Definition
-from ratchet.domain.fields import canonical
+from ratchet.domain.identity import canonical
 
 REPOSITORY = Path(__file__).parents[3]
 SQL_TYPES = {

@@ -1,9 +1,8 @@
 """Each format as relations of text that `domain.contract_sql` reads."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratchet.adapters import csv_file
 from ratchet.adapters.csv_file import Header, Rewritten, check_columns
@@ -24,16 +23,14 @@ _MAX_JSON_KEYS = 500
 _NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "VARIANT", "GEOMETRY")
 
 
-@dataclass(frozen=True)
-class Relation:
+class Relation(NamedTuple):
     """Rows that say themselves where they stand, as SQL, and how many there are."""
 
     sql: str
     rows: int
 
 
-@dataclass(frozen=True)
-class Lines:
+class Lines(NamedTuple):
     """A CSV file whose every line is a row, unless DuckDB finds otherwise."""
 
     parts: tuple[Part, ...]
@@ -46,8 +43,7 @@ class Lines:
     pick: Callable[[Iterator[tuple[int, int]]], Relation]  # the rows in some ranges of lines
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A file's columns and rows."""
 
     columns: tuple[str, ...]

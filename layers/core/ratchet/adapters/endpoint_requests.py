@@ -1,16 +1,18 @@
 """What SageMaker, CloudWatch and Application Auto Scaling are asked for an endpoint, as their APIs spell it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet.contracts.run import Scaling, Watch
-from ratchet.domain.deploy_section import DeploySection
+
+if TYPE_CHECKING:  # who watches or deletes endpoints reads no definition
+    from ratchet.domain.deploy_section import DeploySection
 
 VARIANT = "AllTraffic"  # never another name: an update that renames the variant loses its traffic
 SHADOW_VARIANT = "Shadow"
 NAMESPACE = "AWS/SageMaker"
 
 
-def variant(model_name: str, deploy: DeploySection, name: str = VARIANT) -> dict[str, Any]:
+def variant(model_name: str, deploy: "DeploySection", name: str = VARIANT) -> dict[str, Any]:
     """A production or shadow variant; as many copies go to a shadow as there are requests."""
     found: dict[str, Any] = {"VariantName": name, "ModelName": model_name, "InitialVariantWeight": 1.0}
     if deploy.mode == "serverless":
@@ -19,7 +21,7 @@ def variant(model_name: str, deploy: DeploySection, name: str = VARIANT) -> dict
     return {**found, "InstanceType": deploy.instance_type, "InitialInstanceCount": deploy.instances}
 
 
-def change(endpoint: str, deploy: DeploySection | None) -> dict[str, Any]:
+def change(endpoint: str, deploy: "DeploySection | None") -> dict[str, Any]:
     """How UpdateEndpoint shifts the traffic; a serverless endpoint has one way only, as has one put back."""
     if deploy is None or deploy.mode == "serverless":
         return {}
@@ -41,7 +43,7 @@ def change(endpoint: str, deploy: DeploySection | None) -> dict[str, Any]:
     return found
 
 
-def _routing(deploy: DeploySection) -> dict[str, Any]:
+def _routing(deploy: "DeploySection") -> dict[str, Any]:
     wait = {"WaitIntervalInSeconds": int(deploy.shift_bake.total_seconds())}
     if deploy.strategy == "canary":
         return {"Type": "CANARY", "CanarySize": _share(deploy.percent), **wait}

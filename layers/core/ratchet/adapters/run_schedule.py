@@ -8,7 +8,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code
-from ratchet.contracts.ingest import StartRunRequest
+from ratchet.contracts.starting import StartRunRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient

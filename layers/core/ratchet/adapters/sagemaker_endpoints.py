@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 from ratchet.adapters.aws import CLIENT_CONFIG, busy_errors, error_code, error_message
 from ratchet.adapters.endpoint_requests import SHADOW_VARIANT, capture, change, variant
 from ratchet.adapters.endpoint_watch import EndpointWatch
-from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.errors import DependencyBusyError, EndpointFailedError
 from ratchet.domain.ports import EndpointConfig, EndpointDescription, Prediction
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+    from ratchet.domain.deploy_section import DeploySection
 
 # A first request to a serverless endpoint starts a container; SageMaker itself gives up after 60 s.
 _RUNTIME_CONFIG = CLIENT_CONFIG.merge(Config(read_timeout=65))
@@ -108,7 +109,7 @@ class SageMakerEndpoints(EndpointWatch):
             if not _says(error, "already existing"):
                 raise
 
-    def update(self, name: str, config_name: str, deploy: DeploySection | None = None) -> None:
+    def update(self, name: str, config_name: str, deploy: "DeploySection | None" = None) -> None:
         with _sagemaker_errors():
             self._sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config_name, **change(name, deploy))
 

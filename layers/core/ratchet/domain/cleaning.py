@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -148,7 +148,7 @@ class CleanUp:
         limit = view.limit_of(endpoint)
         if limit is None or not endpoint.instances or view.now - endpoint.changed < limit:
             return endpoint
-        return replace(endpoint, invocations=self.hosting.invocations(endpoint.name, view.now - limit, view.now))
+        return endpoint._replace(invocations=self.hosting.invocations(endpoint.name, view.now - limit, view.now))
 
 
 def _deleted(endpoint: LiveEndpoint, view: View) -> DeletedEndpoint:

@@ -3,8 +3,8 @@
 import logging
 from dataclasses import dataclass
 
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.run import Champion, CloseRunRequest, CloseRunResult, RunOutcome
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.announcements import (
     announcement_of,
     failure_finding,

@@ -8,7 +8,7 @@ numbers and truth values that the CSV reader has cast already, which costs a qua
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ratchet.domain.data_contract import ColumnRule, ColumnType, DataSection
 
@@ -42,8 +42,7 @@ ZONED_TIME = r"[12]\d{3}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-
 _FIRST, _LAST = "TIMESTAMP '1000-01-01'", "TIMESTAMP '2999-12-31 23:59:59.999999'"
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One thing a row can break. `broken` and `reason` are SQL over the relation and its typed columns."""
 
     column: str | None  # None: the line as a whole
@@ -54,8 +53,7 @@ class Rule:
     columns: tuple[str, ...] = ()  # to look at
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Some of a file's lines, each one row: a scan of text columns, and how many lines of the file stand before."""
 
     scan: str

@@ -142,7 +142,7 @@ class StepOutputMissingError(BrokenError):
 
 
 class SettingsMissingError(BrokenError):
-    """An environment variable the function needs is not set."""
+    """An environment variable the function needs is not set, or is no number where it has to be one."""
 
 
 class ValidationBrokenError(BrokenError):

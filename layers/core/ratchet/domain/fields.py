@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
@@ -38,8 +38,3 @@ class Section(BaseModel):
     """A part of the definition: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
-
-
-def canonical(model: BaseModel) -> dict[str, Any]:
-    """The JSON form that identities are computed from: defaults written out, durations as text."""
-    return model.model_dump(mode="json")

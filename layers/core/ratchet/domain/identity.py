@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ratchet.domain.fields import canonical
+from pydantic import BaseModel
 
 if TYPE_CHECKING:  # most functions name work and read no definition
     from ratchet.domain.data_contract import DataSection
@@ -21,6 +21,11 @@ CAPTURES = "captures"  # as SageMaker's data capture lays them out: endpoint/var
 
 # SageMaker allows 63 characters, and the state machine appends "-<retry>".
 _JOB_NAME_LENGTH = 60
+
+
+def canonical(model: BaseModel) -> dict[str, Any]:
+    """The JSON form that identities are computed from: defaults written out, durations as text."""
+    return model.model_dump(mode="json")
 
 
 def canonical_json(document: object) -> str:

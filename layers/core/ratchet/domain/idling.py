@@ -1,8 +1,8 @@
 """Which endpoints nobody uses, and which configurations and models nothing needs: decisions from facts alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from ratchet.domain.identity import endpoint_names
 from ratchet.domain.prices import instance_dollars
@@ -13,8 +13,7 @@ HOURS_A_MONTH = 730
 _HOUR = 3600
 
 
-@dataclass(frozen=True)
-class LiveEndpoint:
+class LiveEndpoint(NamedTuple):
     """An endpoint as SageMaker and CloudWatch describe it."""
 
     name: str
@@ -31,8 +30,7 @@ class LiveEndpoint:
         return sum((instance_dollars(kind, _HOUR) or 0.0) * count for kind, count in self.instances)
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """An endpoint configuration or a model of SageMaker's."""
 
     name: str
@@ -41,8 +39,7 @@ class Named:
     models: Sequence[str] = ()  # of a configuration
 
 
-@dataclass(frozen=True)
-class Pipeline:
+class Pipeline(NamedTuple):
     """What the ledger says of a pipeline, as far as tidying needs it."""
 
     name: str
@@ -51,8 +48,7 @@ class Pipeline:
     kept: Sequence[str] = ()  # models of the champion, of earlier champions, and of the run that owns the pipeline
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """How much one sweep may take, and from what age on."""
 
     min_age: timedelta = timedelta(hours=1)
@@ -61,8 +57,7 @@ class Limits:
     most_leftovers: int = 100  # configurations and models, each
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What a sweep judges by: the ledger's pipelines, the stack's names, the time, and its limits."""
 
     pipelines: Mapping[str, Pipeline]

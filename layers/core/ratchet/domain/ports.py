@@ -1,24 +1,22 @@
 """What use cases need of the world outside; adapters implement it, and each has a fake."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ratchet.contracts.base import Contract
 from ratchet.contracts.run import Announcement, Run, Scaling, TrainingResult, VariantHealth, Watch
 
 if TYPE_CHECKING:  # no function needs all that ports speak of
-    from ratchet.contracts.ingest import StartRunRequest
+    from ratchet.contracts.starting import StartRunRequest
     from ratchet.domain.data_contract import DataSection
     from ratchet.domain.deploy_section import DeploySection
     from ratchet.domain.idling import LiveEndpoint, Named
 
 
-@dataclass(frozen=True)
-class ObjectVersion:
+class ObjectVersion(NamedTuple):
     """One version of an object, as S3 lists it."""
 
     key: str
@@ -107,8 +105,7 @@ class TrainingJobs(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StartedJobs:
+class StartedJobs(NamedTuple):
     """The jobs that a run may have started: names without their retry suffix, and where preprocessing writes."""
 
     training: frozenset[str]
@@ -125,8 +122,7 @@ class Jobs(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ScoringJob:
+class ScoringJob(NamedTuple):
     """A batch transform job that ended: what it is billed by."""
 
     seconds: float
@@ -141,8 +137,7 @@ class ScoringJobs(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class EndpointDescription:
+class EndpointDescription(NamedTuple):
     """What DescribeEndpoint says; `config_name` is the live one."""
 
     name: str
@@ -153,16 +148,14 @@ class EndpointDescription:
     full_weight: bool = True  # no change is pending, and every variant has the weight it is to have
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One answer of the endpoint, with the time it took as seen from here."""
 
     body: Any
     milliseconds: float
 
 
-@dataclass(frozen=True)
-class EndpointConfig:
+class EndpointConfig(NamedTuple):
     """A configuration to make."""
 
     name: str
@@ -274,8 +267,7 @@ class Scorer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """A file of predictions as it stands in S3."""
 
     etag: str

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from ratchet.contracts.run import Champion, DeploymentResult
 from ratchet.domain import identity
-from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.ledger import Deployment, LargeValidation, Ledger, PipelineState, Retry
 from ratchet.domain.ports import (
     Clock,
@@ -17,13 +17,13 @@ from ratchet.domain.ports import (
     ObjectVersion,
     Workflow,
 )
+from ratchet.domain.resuming import Failure, ending
 from ratchet.domain.settling import Action, next_action, unscaled
 
 PERIOD = timedelta(minutes=5)  # of reconcile's schedule; younger things may still be on their way
 
 
-@dataclass(frozen=True)
-class Unjudged:
+class Unjudged(NamedTuple):
     """An object version without a verdict under the present data contract."""
 
     version: ObjectVersion
@@ -31,8 +31,7 @@ class Unjudged:
     died: LargeValidation | None = None  # its large validation ended, or never started, and left no verdict
 
 
-@dataclass(frozen=True)
-class LostOwner:
+class LostOwner(NamedTuple):
     """A claim whose execution does not run."""
 
     execution_arn: str
@@ -40,16 +39,14 @@ class LostOwner:
     began: bool  # the execution ran once; else the claim never came to it
 
 
-@dataclass(frozen=True)
-class LeftDeployment:
+class LeftDeployment(NamedTuple):
     """A deployment whose run was not told how it ended; `end` is None when that run is over."""
 
     deployment: Deployment
     end: DeploymentResult | Failure | None
 
 
-@dataclass(frozen=True)
-class StrayEndpoint:
+class StrayEndpoint(NamedTuple):
     """Between runs, an endpoint that does not serve the champion."""
 
     champion: Champion

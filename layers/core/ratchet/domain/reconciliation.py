@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ratchet.contracts.base import Finding
-from ratchet.contracts.ingest import StartRunRequest
 from ratchet.contracts.reconcile import ReconcileReport
 from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
+from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain import identity
 from ratchet.domain.approving import answer_of, supersede
 from ratchet.domain.closing import CloseRun
-from ratchet.domain.deploying import ResumeDeployment
 from ratchet.domain.errors import BusyError, ReconcileIncompleteError, StaleRunError
 from ratchet.domain.ledger import Claim, LargeValidation, PipelineState
 from ratchet.domain.object_events import object_created
 from ratchet.domain.ports import Publisher
 from ratchet.domain.questions import PERIOD, LostOwner, Questions
+from ratchet.domain.resuming import ResumeDeployment
 from ratchet.domain.settling import put_back, remove
 from ratchet.domain.starting import StartRun
 

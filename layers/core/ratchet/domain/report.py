@@ -1,9 +1,8 @@
 """What a run's report says, before anybody draws it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ratchet.contracts.base import Finding
 from ratchet.domain.definition import Definition
@@ -14,8 +13,7 @@ from ratchet.domain.savings import StepUse
 Points = tuple[tuple[datetime, float], ...]
 
 
-@dataclass(frozen=True)
-class Course:
+class Course(NamedTuple):
     """A quantity over time; the unit of time that each point stands for."""
 
     period: str  # hour | day | week | month
@@ -28,8 +26,7 @@ class Course:
         return [(time, [points.get(time) for points in by_line]) for time in times]
 
 
-@dataclass(frozen=True)
-class SliceError:
+class SliceError(NamedTuple):
     """The models' errors on the rows of one slice: mean absolute error, or the share of wrong answers."""
 
     column: str
@@ -40,8 +37,7 @@ class SliceError:
     bias: float | None  # mean of predicted - actual; None for classes
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """A bar of a histogram."""
 
     low: float
@@ -49,8 +45,7 @@ class Bin:
     rows: int
 
 
-@dataclass(frozen=True)
-class Regression:
+class Regression(NamedTuple):
     """How predicted numbers stand to actual ones; `pairs` are a sample of about MAX_POINTS rows."""
 
     recent: Course | None  # actual and predicted values, newest part of the holdout; None without a timestamp
@@ -60,8 +55,7 @@ class Regression:
     mean_error: float  # mean absolute
 
 
-@dataclass(frozen=True)
-class ClassScore:
+class ClassScore(NamedTuple):
     """One class, one against the rest."""
 
     name: str
@@ -70,8 +64,7 @@ class ClassScore:
     recall: float | None  # None when it never occurred
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """Answers of about the same stated probability: how often they were right."""
 
     stated: float
@@ -79,8 +72,7 @@ class Trust:
     rows: int
 
 
-@dataclass(frozen=True)
-class Classification:
+class Classification(NamedTuple):
     """How predicted classes stand to actual ones."""
 
     classes: tuple[ClassScore, ...]
@@ -88,8 +80,7 @@ class Classification:
     calibration: tuple[Trust, ...]  # empty when the model states no probabilities
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """What the holdout shows of candidate, champion and naive forecast."""
 
     rows: int  # of the holdout
@@ -99,8 +90,7 @@ class Scores:
     detail: Regression | Classification
 
 
-@dataclass(frozen=True)
-class UploadQuality:
+class UploadQuality(NamedTuple):
     """What validation said of one upload."""
 
     key: str
@@ -111,8 +101,7 @@ class UploadQuality:
     finding: Finding | None
 
 
-@dataclass(frozen=True)
-class BrokenTotal:
+class BrokenTotal(NamedTuple):
     """How often a rule of the data contract was broken, over all the uploads."""
 
     column: str | None
@@ -122,8 +111,7 @@ class BrokenTotal:
     uploads: int
 
 
-@dataclass(frozen=True)
-class Quality:
+class Quality(NamedTuple):
     """The uploads that are new since the run before this one, and those rejected meanwhile."""
 
     before: str | None  # the earlier run
@@ -132,8 +120,7 @@ class Quality:
     unread: int = 0  # uploads whose validation report was not read, because they are too many
 
 
-@dataclass(frozen=True)
-class ScoringUse:
+class ScoringUse(NamedTuple):
     """A batch transform job that answered for the holdout."""
 
     role: str
@@ -141,8 +128,7 @@ class ScoringUse:
     dollars: float | None
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Everything a page about one run holds; what the run did not reach, or lost since, is None or empty."""
 
     record: RunRecord

@@ -7,9 +7,8 @@ every figure is bounded, whatever the number of rows.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from ratchet.domain.definition import Definition
@@ -33,8 +32,7 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 Answer = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """The holdout's rows, and the models' answers in the same order."""
 
     rows: Sequence[HoldoutRow]

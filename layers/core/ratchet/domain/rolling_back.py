@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ratchet.contracts.run import Champion, DeploymentResult, Run, RunOutcome, Verification, VerifyEndpointRequest
-from ratchet.domain.deploying import Failure, ending
 from ratchet.domain.errors import BusyError, EndpointRolledBackError, RollbackRefusedError
 from ratchet.domain.ledger import ChampionChange, Claim, Deployment, Ledger, PipelineState, RunRecord
 from ratchet.domain.ports import Clock, Endpoints, Workflow
+from ratchet.domain.resuming import Failure, ending
 from ratchet.domain.settling import put_back
 from ratchet.domain.verifying import VerifyEndpoint
 

@@ -1,13 +1,12 @@
 """What a run did itself and what it found done: time and money, at list prices."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ratchet.domain.ledger import Ledger, RunRecord, Step
 
 
-@dataclass(frozen=True)
-class StepUse:
+class StepUse(NamedTuple):
     """A step of a run; `reused` ones cost their seconds and dollars in the run that `made` them."""
 
     name: str

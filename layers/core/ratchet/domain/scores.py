@@ -3,9 +3,8 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ratchet.domain.errors import ScoringIncompleteError
 from ratchet.domain.ports import ObjectStore
@@ -13,8 +12,7 @@ from ratchet.domain.ports import ObjectStore
 _NAMED = 5  # rows an error names
 
 
-@dataclass(frozen=True)
-class HoldoutRow:
+class HoldoutRow(NamedTuple):
     """One line of the holdout, as the preprocess job writes it."""
 
     row: int

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ratchet.contracts.ingest import StartRunRequest, StartRunResult
 from ratchet.contracts.run import DefinitionRef, Run
+from ratchet.contracts.starting import StartRunRequest, StartRunResult
 from ratchet.domain.approving import supersede
 from ratchet.domain.errors import PipelineUnknownError
 from ratchet.domain.identity import run_id

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ratchet.adapters.report import charts
 from ratchet.adapters.report.text import FILTERS, dollars, number, percent
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain import prices
@@ -20,6 +19,9 @@ from ratchet.domain.announcements import failed_state, sentence_of
 from ratchet.domain.ledger import RunRecord
 from ratchet.domain.report import Classification, Regression, Report, SliceError
 from ratchet.domain.savings import saved
+
+if TYPE_CHECKING:
+    from ratchet.adapters.report.charts import Figure
 
 _FOLDER = Path(__file__).parent
 _SHADES = 10  # of a confusion matrix, as the stylesheet has them
@@ -100,12 +102,14 @@ def _style() -> tuple[Markup, str]:
     return Markup(css), policy  # noqa: S704  our own file
 
 
-def _figures(report: Report) -> dict[str, charts.Figure]:
+def _figures(report: Report) -> "dict[str, Figure]":
     """The drawings that this run's holdout gives reason for."""
     scores = report.scores
     if scores is None:
         return {}
-    found: dict[str, charts.Figure] = {}
+    from ratchet.adapters.report import charts  # noqa: PLC0415  (a run that was not scored has nothing to draw)
+
+    found: dict[str, Figure] = {}
     if scores.errors is not None:
         found["errors"] = charts.course("Error over time", scores.errors, from_zero=True)
     match scores.detail:
