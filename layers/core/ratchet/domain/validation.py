@@ -45,7 +45,7 @@ class BadRow(Contract):
 
 
 class ColumnProfile(Contract):
-    """An accepted column in figures. Nulls, least, greatest and mean are exact; the rest is of a sample of the rows."""
+    """An accepted column in figures. Quantiles, distinct and top are of a sample of the rows, the rest of all."""
 
     column: str
     type: str
