@@ -166,3 +166,10 @@ def test_a_name_that_no_bucket_has_is_refused(account: None, name: str) -> None:
     event["detail"]["bucket"]["name"] = name
     with pytest.raises(EventInvalidError, match=r"detail\.bucket\.name: "):
         load("validate_data").handler(event, Context())
+
+
+def test_an_object_without_a_key_is_refused(account: None) -> None:
+    event = json.loads((EVENTS / "validate_data/ok.json").read_text())
+    event["detail"]["object"]["key"] = ""
+    with pytest.raises(EventInvalidError, match=r"detail\.object\.key: "):
+        load("validate_data").handler(event, Context())

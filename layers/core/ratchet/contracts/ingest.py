@@ -18,7 +18,7 @@ class S3Bucket(ForeignContract):
 class S3Object(ForeignContract):
     """`detail.object`; keys are not URL-encoded on EventBridge."""
 
-    key: str
+    key: str = Field(min_length=1)
     size: int = 0
     etag: str = ""
     version_id: str = Field(alias="version-id")
