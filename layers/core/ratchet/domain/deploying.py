@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from ratchet.contracts.run import Champion, DeployEndpointRequest, Purpose, Run, RunPlan
+from ratchet.contracts.run import Champion, DeployEndpointRequest, DeploymentResult, Purpose, Run, RunPlan
 from ratchet.domain import identity
 from ratchet.domain.definition import CompiledDefinition
 from ratchet.domain.deploy_section import DeploySection
@@ -80,7 +80,7 @@ class DeployEndpoint:
         deployment = self._deployment(request, change, live, ours if action in (Action.WAIT, Action.NONE) else None)
         self.ledger.begin_deployment(claim_of(run, record.execution_arn), deployment)
         self._advance(action, change, deployment, plan)
-        if action is Action.NONE and (end := ending(deployment, live, self.clock())) is not None:
+        if action is Action.NONE and isinstance(end := ending(deployment, live, self.clock()), DeploymentResult):
             answer(self.ledger, self.workflow, deployment, end)
 
     def _planned(self, run: Run) -> tuple[RunRecord, RunPlan]:
