@@ -200,9 +200,15 @@ def parameters(session: pytest.Session, test: Callable[..., None], kind: type[T]
     ]
 
 
-def reconcile(stack: Stack) -> Any:
-    """What the schedule does every five minutes."""
-    return invoke(stack, stack.outputs.reconcile_function_name, {})
+def reconcile(stack: Stack, died: RunRecord | None = None) -> Any:
+    """What the schedule does every five minutes; of one pipeline, what the end of its run's execution does."""
+    detail = died and {
+        "executionArn": died.execution_arn,
+        "stateMachineArn": stack.outputs.retrain_state_machine_arn,
+        "name": died.run_id,
+        "status": "ABORTED",
+    }
+    return invoke(stack, stack.outputs.reconcile_function_name, {"detail": detail} if detail else {})
 
 
 def later(stack: Stack, minutes: float = 6) -> Reconcile:

@@ -11,9 +11,12 @@ from typer.testing import Result
 
 from cli.listen import Listener
 from cli.stack import Stack
+from local.cloud.faults import Fault, Kind, injected
+from local.cloud.process import Cloud
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import LargeValidation
-from tests.e2e.once import Tiny, points, until
+from tests.e2e.conftest import received
+from tests.e2e.once import Tiny, points, reconcile, until
 
 LIMIT = 500  # bytes; a file of `points` has more, and packed it has fewer
 
@@ -121,6 +124,7 @@ def test_a_small_file_that_holds_much_and_an_event_that_comes_twice(
     with limited(small, len(packed) + 1):
         put(small, tiny, "packed.csv.gz", packed)
         large = until(lambda: one_large(small, tiny.name))
+        assert not [uri for uri in reconcile(small).get("ingested", ()) if tiny.name in uri], "it is being judged"
         event = json.loads(
             until(lambda: input_of(small, large.execution_arn)),
         )
@@ -133,6 +137,27 @@ def test_a_small_file_that_holds_much_and_an_event_that_comes_twice(
         tiny.settled()
     assert [status for _, status in executions(small, tiny.name)] == ["SUCCEEDED"]
     assert (verdict.outcome, verdict.rows) == ("ACCEPTED", 300)
+
+
+@pytest.mark.slow
+@pytest.mark.permissions
+def test_a_large_upload_whose_validation_fails_to_the_last_is_kept(
+    new_tiny: Callable[[str], Tiny], small: Stack, cloud: Cloud
+) -> None:
+    tiny = new_tiny("largekept")
+    tiny.apply()
+    unanswered = Fault(
+        name="no answer",
+        kind=Kind.TIMEOUT,
+        call="glue:StartJobRun",
+        state="Validate Large Data",
+        contains=(tiny.name,),
+    )
+    with injected(cloud.settings, unanswered):
+        put(small, tiny, "kept.csv", points(3))
+        until(lambda: [status for _, status in executions(small, tiny.name)] == ["FAILED"] or None)
+    kept = [message["body"] for message in received(small, small.outputs.ingest_dead_letter_queue_url)]
+    assert f"incoming/{tiny.name}/kept.csv" in [event["detail"]["object"]["key"] for event in kept]
 
 
 def input_of(stack: Stack, execution_arn: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What seldom happens, and needs grants that nothing else needs: lost events, lost endpoints, a file for a sleeper."""
+"""What seldom happens, and needs grants that nothing else needs: lost events and endpoints, a file for a sleeper."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 
 from cli.stack import Stack
 from local.cloud.chaos import Chaos, disturbed
+from local.cloud.faults import Fault, Kind, injected, strikes
 from local.cloud.process import Cloud
 from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.domain.settling import remove
-from tests.e2e.once import Tiny, await_state, files, points, reconcile, until
+from tests.e2e.once import Tiny, await_state, files, reconcile, until
 
 pytestmark = pytest.mark.permissions
-MANY = 50_000  # rows
 
 
 def champion_of(tiny: Tiny) -> Champion:
@@ -63,18 +63,42 @@ def test_a_file_wakes_an_endpoint_that_sleeps(stack: Stack, tmp_path: Path) -> N
     assert stack.pipeline(tiny.name).asleep_since is None
 
 
-@pytest.mark.parametrize("state", ["Preprocess Data", "Train Candidates"])
-def test_reconcile_stops_what_a_dead_run_left(state: str, stack: Stack, cloud: Cloud, tmp_path: Path) -> None:
-    tiny = Tiny(f"left-{state.split(maxsplit=1)[0].lower()}", stack, tmp_path)
-    # Jobs so long that they are still at work when they are found.
-    tiny.apply("retrain.retry_after=[1s]", "train.hyperparameters.num_round=400")
-    with disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))):
-        tiny.put([("many.csv", points(1, MANY))])
+def test_reconcile_takes_back_an_endpoint_that_another_configuration_serves(stack: Stack, tmp_path: Path) -> None:
+    tiny = Tiny("usurped", stack, tmp_path)
+    tiny.apply("deploy.mode=instance")
+    tiny.put(files([1]))
+    assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
+    tiny.settled()
+    champion, sagemaker = champion_of(tiny), stack.session.client("sagemaker")
+    known = sagemaker.describe_endpoint_config(EndpointConfigName=champion.endpoint_config_name)
+    other = f"{champion.endpoint_config_name}-other"
+    sagemaker.create_endpoint_config(EndpointConfigName=other, ProductionVariants=known["ProductionVariants"])
+    sagemaker.update_endpoint(EndpointName=champion.endpoint_name, EndpointConfigName=other)
+    until(lambda: tiny.serving_config == other or None)
+    until(lambda: (reconcile(stack) and tiny.serving_config == champion.endpoint_config_name) or None)
+
+
+# Reading or writing takes so long that the job is still at work when it is found.
+@pytest.mark.parametrize(
+    ("role", "call", "place"),
+    [
+        ("GlueRole", "s3:PutObject", "/steps/left-preprocess/preprocess/"),
+        ("TrainingRole", "s3:GetObject", "/steps/left-train/preprocess/"),
+        ("TrainingRole", "s3:PutObject", "/runs/left-score/"),
+    ],
+)
+def test_reconcile_stops_what_a_dead_run_left(
+    role: str, call: str, place: str, stack: Stack, cloud: Cloud, tmp_path: Path
+) -> None:
+    tiny = Tiny(place.split("/")[2], stack, tmp_path)
+    tiny.apply("retrain.retry_after=[1s]")
+    slow = Fault(name=place, kind=Kind.SLOW, call=call, caller=role, contains=(place,), seconds=20)
+    with disturbed(cloud.settings, Chaos(abandons=True, dropped=("aws.states",))), injected(cloud.settings, slow):
+        tiny.put(files([1]))
         run = tiny.await_run(1)
-        await_state(stack, run.execution_arn, state)
-        until(lambda: tiny.jobs().running or None)
+        until(lambda: strikes(cloud.settings, slow.name) or None)
         stack.executions.stop_execution(executionArn=run.execution_arn)
-        until(lambda: run.run_id in reconcile(stack).get("closed", ()) or None)
+        until(lambda: reconcile(stack, run) and stack.ledger.run(tiny.name, run.run_id).outcome)  # type: ignore[union-attr]
     jobs = tiny.jobs()
-    assert "STOPPED" in jobs.preprocess if state == "Preprocess Data" else "Stopped" in jobs.training, jobs
+    assert {"STOPPED", "STOPPING", "Stopped", "Stopping"} & {*jobs.preprocess, *jobs.training, *jobs.transform}, jobs
     assert tiny.await_end(2).outcome is RunOutcome.DEPLOYED

@@ -20,6 +20,7 @@ from cli.stack import Stack
 from ratchet.adapters.event_bus import EventBus
 from ratchet.adapters.sagemaker_hosting import SageMakerHosting
 from ratchet.domain.cleaning import CleanUp
+from tests.e2e.acting import acting_as
 from tests.e2e.conftest import received
 from tests.e2e.once import Tiny, points, reconcile, until
 
@@ -155,6 +156,16 @@ def test_files_are_scored_once_and_bad_ones_wait_with_their_reason(
 # -- endpoints that nobody asks ---------------------------------------------------------------------------------------
 
 
+def leftover_config(stack: Stack, like: str) -> str:
+    """Makes a configuration that nothing serves with; its name."""
+    sagemaker: Any = stack.session.client("sagemaker")
+    known, name = sagemaker.describe_endpoint_config(EndpointConfigName=like), f"{like}-left"
+    tags = sagemaker.list_tags(ResourceArn=known["EndpointConfigArn"])["Tags"]
+    variants = known["ProductionVariants"]
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, Tags=tags)
+    return name
+
+
 def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory, ratchet: Callable[..., Result]
 ) -> None:
@@ -167,16 +178,17 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
     assert stack.api.post("pipelines", "sleepy", "predictions", body={"records": [RECORD]}).status == 200
 
     def sweep(hours: float, *, dry_run: bool) -> Any:
-        session, outputs = stack.session, stack.outputs
-        return CleanUp(
-            stack.ledger,
-            stack.store,
-            SageMakerHosting(session.client("sagemaker"), session.client("cloudwatch")),
-            stack.endpoints,
-            EventBus(outputs.event_bus_name, session.client("events")),
-            lambda: datetime.now(UTC) + timedelta(hours=hours),
-            outputs.resource_prefix,
-        )(dry_run=dry_run)
+        with acting_as(stack, "CleanupEndpointsFunctionRole") as actor:
+            session, outputs = actor.session, actor.outputs
+            return CleanUp(
+                actor.ledger,
+                actor.store,
+                SageMakerHosting(session.client("sagemaker"), session.client("cloudwatch")),
+                actor.endpoints,
+                EventBus(outputs.event_bus_name, session.client("events")),
+                lambda: datetime.now(UTC) + timedelta(hours=hours),
+                outputs.resource_prefix,
+            )(dry_run=dry_run)
 
     assert champion is not None
     name = champion.endpoint_name
@@ -184,7 +196,10 @@ def test_an_idle_endpoint_is_deleted_and_comes_back_when_asked(
     assert name not in [gone.name for gone in sweep(1.9, dry_run=True).endpoints]
     assert name in [gone.name for gone in sweep(3, dry_run=True).endpoints]
     assert json.loads(ratchet("cleanup", "--json").stdout)["dry_run"] is True
-    (gone,) = [gone for gone in sweep(3, dry_run=False).endpoints if gone.name == name]
+    left = leftover_config(stack, champion.endpoint_config_name)
+    report = sweep(3, dry_run=False)
+    (gone,) = [gone for gone in report.endpoints if gone.name == name]
+    assert left in report.configs
     assert gone.because == "nobody asked it for 2h"
     assert gone.hourly_dollars == pytest.approx(0.115)
     until(lambda: None if stack.endpoints.describe(name) else True, 30)
