@@ -30,7 +30,7 @@ RECORDING := .ratchet/permissions.jsonl
 test-permissions: setup
 	rm -f $(RECORDING)
 	$(BIN)/pytest tests/e2e -m "not slow or permissions" --recording $(RECORDING)
-	$(BIN)/pytest tests/permissions -m "permissions or not slow" --recording $(RECORDING)
+	$(BIN)/pytest tests/permissions -m permissions --recording $(RECORDING)
 
 permissions-table: setup
 	$(BIN)/python -m docs.permissions $(RECORDING)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -24,9 +25,11 @@ What no call needed stands in a list with its reason:
 **only AWS** asks for it ([`only_aws.py`](../tests/permissions/only_aws.py)),
 or it is **rare**, a call of our code that no end-to-end test comes to ([`rare.py`](../tests/permissions/rare.py)).
 Reasons of single statements stand beside them in [`template.yaml`](../template.yaml).
-`…` is the stack's region and account.
+`…` is the stack's region and account, `${prefix}` what all names begin with that the stack's parts give.
 """
-_ROW = re.compile(r"\| `(?P<action>[^`]+)` \| (?P<statement>\w+) \| .* \| (?P<seen>test_\w+\.py) \|")
+_ROW = re.compile(r"\| `(?P<action>[^`]+)` \| (?P<statement>\w+) \| .* \| \[(?P<seen>test_\w+\.py)\]\(\S+\) \|")
+_PREFIX = "${ResourcePrefixParameter.Value}"
+_SUMMARY = "\n| role | actions | seen | only AWS | rare |\n| --- | ---: | ---: | ---: | ---: |\n"
 
 Key = tuple[str, str, str]  # role, statement, action
 
@@ -35,7 +38,8 @@ def page(seen: Mapping[Key, str]) -> str:
     """The page, given the test that needed each action first."""
     reasons = explained([*ONLY_AWS, *RARE], every_part())
     roles = groupby(sorted(granted(), key=lambda one: one.role), key=lambda one: one.role)
-    return "".join([_HEAD, *(line for role, statements in roles for line in _role(role, statements, seen, reasons))])
+    tables = [line for role, statements in roles for line in _role(role, statements, seen, reasons)]
+    return "".join([_HEAD, *_summary(seen, reasons), *tables]).replace(_PREFIX, "${prefix}")
 
 
 def seen_in(text: str) -> dict[Key, str]:
@@ -49,6 +53,29 @@ def seen_in(text: str) -> dict[Key, str]:
     return found
 
 
+def _summary(seen: Mapping[Key, str], reasons: Mapping[Part, Unseen]) -> Iterator[str]:
+    """How many actions each role has, and what accounts for them."""
+    yield _SUMMARY
+    actions = [part for part in every_part() if part.kind == "Action"]
+    totals = Counter[str]()
+    for role in sorted({part.role for part in actions}):
+        counts = Counter(_account(part, seen, reasons) for part in actions if part.role == role)
+        totals += counts
+        yield _counted(f"[{role}](#{role.lower()})", counts)
+    yield _counted("all", totals)
+
+
+def _account(part: Part, seen: Mapping[Key, str], reasons: Mapping[Part, Unseen]) -> str:
+    entry = reasons.get(part)
+    if entry is not None:
+        return "rare" if entry in RARE else "only AWS"
+    return "seen" if (part.role, part.statement, part.text) in seen else "not recorded yet"
+
+
+def _counted(name: str, counts: Counter[str]) -> str:
+    return f"| {name} | {counts.total()} | {counts['seen']} | {counts['only AWS']} | {counts['rare']} |\n"
+
+
 def _role(
     role: str, statements: Iterable[Granted], seen: Mapping[Key, str], reasons: Mapping[Part, Unseen]
 ) -> Iterator[str]:
@@ -57,11 +84,15 @@ def _role(
         on = _resources(statement, reasons)
         for part in statement.parts:
             if part.kind == "Action":
-                where = seen.get((role, statement.name, part.text), "not recorded yet")
-                yield f"| `{part.text}` | {statement.name} | {on} | {_reason(reasons.get(part)) or where} |\n"
+                where = _reason(reasons.get(part)) or _link(seen.get((role, statement.name, part.text)))
+                yield f"| `{part.text}` | {statement.name} | {on} | {where} |\n"
     for part in managed():
         if part.role == role:
             yield f"| managed policy | {part.statement} | `*` | {_reason(reasons.get(part))} |\n"
+
+
+def _link(test: str | None) -> str:
+    return f"[{test}](../tests/e2e/{test})" if test else "not recorded yet"
 
 
 def _resources(statement: Granted, reasons: Mapping[Part, Unseen]) -> str:
