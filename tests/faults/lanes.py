@@ -142,7 +142,7 @@ class Lane:
         with suppress(ConnectionError, HTTPClientError):
             self.tiny.put([(name, content)])
             acknowledged = True
-        until(lambda: None if self.cloud.status().running else True, 60)
+        until(lambda: None if self.cloud.status().running else True, PATIENCE)  # a shadow bakes first
         self.cloud.up(timeout=120)
         if not acknowledged:
             self.tiny.put([(name, content)])
