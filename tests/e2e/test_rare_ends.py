@@ -33,6 +33,15 @@ def served(tiny: Tiny, *settings: str) -> Tiny:
     return tiny
 
 
+def deployed_in_spite_of(*faults: Fault, cloud: Cloud, tiny: Tiny) -> None:
+    """The pipeline's first run meets them all and deploys its candidate."""
+    with injected(cloud.settings, *faults):
+        tiny.put(files([1]))
+        assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
+        for fault in faults:
+            assert strikes(cloud.settings, fault.name)
+
+
 def test_a_claim_whose_execution_cannot_be_started_is_given_back(stack: Stack, tmp_path: Path) -> None:
     tiny = Tiny("unstarted", stack, tmp_path)
     tiny.apply("retrain.on_upload=false")
@@ -99,10 +108,7 @@ def test_a_deployment_whose_request_was_lost_answers_for_itself(stack: Stack, cl
     late = Fault(name="retry late", kind=Kind.SLOW, seconds=8, **ITS_DEPLOYMENT)
     tiny = Tiny("overdue", stack, tmp_path)
     tiny.apply()
-    with injected(cloud.settings, lost, late):
-        tiny.put(files([1]))
-        assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
-        assert strikes(cloud.settings, late.name)
+    deployed_in_spite_of(lost, late, cloud=cloud, tiny=tiny)
 
 
 def test_a_trial_that_was_not_removed_goes_with_the_deployment(stack: Stack, cloud: Cloud, tmp_path: Path) -> None:
@@ -115,10 +121,7 @@ def test_a_trial_that_was_not_removed_goes_with_the_deployment(stack: Stack, clo
     )
     tiny = Tiny("untried", stack, tmp_path)
     tiny.apply("deploy.verify=before")
-    with injected(cloud.settings, unanswered):
-        tiny.put(files([1]))
-        assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
-        assert strikes(cloud.settings, unanswered.name)
+    deployed_in_spite_of(unanswered, cloud=cloud, tiny=tiny)
     trial = identity.trial_name(stack.outputs.resource_prefix, tiny.name)
     until(lambda: stack.endpoints.describe(trial) is None or None)
 
@@ -133,7 +136,4 @@ def test_a_model_that_was_made_before_is_found(stack: Stack, cloud: Cloud, tmp_p
     )
     tiny = Tiny("twice-made", stack, tmp_path)
     tiny.apply()
-    with injected(cloud.settings, twice):
-        tiny.put(files([1]))
-        assert tiny.await_end(1).outcome is RunOutcome.DEPLOYED
-        assert strikes(cloud.settings, twice.name)
+    deployed_in_spite_of(twice, cloud=cloud, tiny=tiny)

@@ -20,9 +20,9 @@ import boto3, time
 
 def handler(event, context):
     s3 = boto3.client("s3")
-    s3.put_object(Bucket="work", Key=f"begun/{event['name']}/{context.aws_request_id}")
+    s3.put_object(Bucket="jobs", Key=f"begun/{event['name']}/{context.aws_request_id}")
     time.sleep(event["seconds"])
-    s3.put_object(Bucket="work", Key=f"done/{event['name']}/{context.aws_request_id}")
+    s3.put_object(Bucket="jobs", Key=f"done/{event['name']}/{context.aws_request_id}")
 """
 WAITING = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
 MOST_OBJECTS = 5000
@@ -67,7 +67,7 @@ class Interrupted:
 
     def begin(self) -> None:
         """Begins everything, and returns when it is under way."""
-        self.s3.create_bucket(Bucket="work")
+        self.s3.create_bucket(Bucket="jobs")
         self._listen("told", {"source": ["aws.states"], "detail": {"status": ["FAILED"]}})
         self._listen("heard", {"source": ["aws.s3"]})
         execution = self.account.start(self.account.machine(WAITING), {"given": 1})
@@ -85,7 +85,7 @@ class Interrupted:
 
     def did(self, prefix: str) -> int:
         """How often functions have said so."""
-        return len(self.s3.list_objects_v2(Bucket="work", Prefix=prefix).get("Contents", []))
+        return len(self.s3.list_objects_v2(Bucket="jobs", Prefix=prefix).get("Contents", []))
 
     def messages(self, queue: str) -> list[dict[str, Any]]:
         """The details of events that are in a queue now."""
@@ -107,11 +107,11 @@ class Interrupted:
 
     def _run_job(self) -> None:
         glue = self.account.client("glue")
-        self.s3.put_object(Bucket="work", Key="sleep.py", Body=SLEEPING.encode())
+        self.s3.put_object(Bucket="jobs", Key="sleep.py", Body=SLEEPING.encode())
         glue.create_job(
             Name="sleeper",
             Role=self.account.role("glue.amazonaws.com", ALLOW_ALL),
-            Command={"Name": "pythonshell", "ScriptLocation": "s3://work/sleep.py", "PythonVersion": "3.9"},
+            Command={"Name": "pythonshell", "ScriptLocation": "s3://jobs/sleep.py", "PythonVersion": "3.9"},
             DefaultArguments={"--file": str(self.folder / "pid")},
         )
         glue.start_job_run(JobName="sleeper")
