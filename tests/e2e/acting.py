@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 
 from cli.stack import Stack
+from tests.e2e.conftest import physical_id
 
 
 @contextmanager
@@ -17,10 +18,7 @@ def acting_as(stack: Stack, role: str) -> Iterator[Stack]:
     The role trusts the account for a moment, as else only its service may take it on.
     """
     iam: Any = stack.session.client("iam")
-    described = stack.session.client("cloudformation").describe_stack_resource(
-        StackName=stack.name, LogicalResourceId=role
-    )
-    name = described["StackResourceDetail"]["PhysicalResourceId"]
+    name = physical_id(stack, role)
     taken = iam.get_role(RoleName=name)["Role"]
     trust = taken["AssumeRolePolicyDocument"]
     account = {"AWS": f"arn:aws:iam::{taken['Arn'].split(':')[4]}:root"}

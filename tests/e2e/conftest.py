@@ -105,6 +105,14 @@ def errors_of(stack: Stack, execution_arn: str) -> list[str]:
     return [f"{found.get('error')}: {found.get('cause')}" for found in details]
 
 
+def physical_id(stack: Stack, logical_id: str) -> str:
+    """What a resource of the stack is called."""
+    described = stack.session.client("cloudformation").describe_stack_resource(
+        StackName=stack.name, LogicalResourceId=logical_id
+    )
+    return described["StackResourceDetail"]["PhysicalResourceId"]
+
+
 def received(stack: Stack, queue_url: str, timeout: float = 20) -> list[dict[str, Any]]:
     """The messages of a queue, waited for and taken out: body and attributes."""
     sqs = stack.session.client("sqs")

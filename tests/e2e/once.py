@@ -30,7 +30,7 @@ from ratchet.domain.questions import Questions
 from ratchet.domain.reconciliation import Reconcile
 from ratchet.domain.resuming import ResumeDeployment
 from ratchet.domain.starting import StartRun
-from tests.e2e.conftest import Pipeline
+from tests.e2e.conftest import Pipeline, physical_id
 
 T = TypeVar("T")
 FOLDER = Path(__file__).parent / "tiny"
@@ -237,10 +237,7 @@ def later(stack: Stack, minutes: float = 6) -> Reconcile:
 
 def preprocess_job(stack: Stack) -> str:
     """The Glue job's name."""
-    described = stack.session.client("cloudformation").describe_stack_resource(
-        StackName=stack.name, LogicalResourceId="PreprocessJob"
-    )
-    return described["StackResourceDetail"]["PhysicalResourceId"]
+    return physical_id(stack, "PreprocessJob")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cli.stack import Stack
+from tests.e2e.conftest import physical_id
 from tests.template.reading import as_list
 
 
@@ -13,9 +14,7 @@ from tests.template.reading import as_list
 def without(stack: Stack, role: str, grant: str) -> Iterator[None]:
     """Takes an action, or a statement by its Sid, out of the inline policies of a role, named by its logical id."""
     iam: Any = stack.session.client("iam")
-    formation = stack.session.client("cloudformation")
-    described = formation.describe_stack_resource(StackName=stack.name, LogicalResourceId=role)
-    name = described["StackResourceDetail"]["PhysicalResourceId"]
+    name = physical_id(stack, role)
     before = {
         policy: iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
         for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]

@@ -15,7 +15,7 @@ from local.cloud.faults import Fault, Kind, injected
 from local.cloud.process import Cloud
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import LargeValidation
-from tests.e2e.conftest import received
+from tests.e2e.conftest import physical_id, received
 from tests.e2e.once import Tiny, points, reconcile, until
 
 LIMIT = 500  # bytes; a file of `points` has more, and packed it has fewer
@@ -32,14 +32,6 @@ def limited(stack: Stack, limit: int) -> Iterator[None]:
         yield
     finally:
         stack.functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-
-
-def physical_id(stack: Stack, logical_id: str) -> str:
-    """What a resource of the stack is called."""
-    described = stack.session.client("cloudformation").describe_stack_resource(
-        StackName=stack.name, LogicalResourceId=logical_id
-    )
-    return described["StackResourceDetail"]["PhysicalResourceId"]
 
 
 @pytest.fixture(scope="module")

@@ -65,14 +65,8 @@ def test_a_run_whose_page_cannot_be_stored_is_deployed_and_the_event_is_kept(
 
 def _kept(stack: Stack, run_id: str) -> bool:
     """Whether the outcome's announcement reached the queue of events that a function could not use."""
-    described = stack.session.client("cloudformation").describe_stack_resource(
-        StackName=stack.name, LogicalResourceId="EventsDeadLetterQueue"
-    )
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        if any(
-            run_id in str(message)
-            for message in received(stack, described["StackResourceDetail"]["PhysicalResourceId"], 5)
-        ):
+        if any(run_id in str(message) for message in received(stack, stack.queue_urls["EventsDeadLetterQueue"], 5)):
             return True
     return False

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.stack import Stack
-from tests.e2e.conftest import received
+from tests.e2e.conftest import physical_id, received
 from tests.e2e.once import Tiny, until
 from tests.e2e.removing import without
 
@@ -23,9 +23,7 @@ IDLE = '{"pipeline": "idle", "reason": "schedule"}'
 
 def arn(stack: Stack, logical_id: str) -> str:
     """The ARN of a role or function of the stack."""
-    formation, session = stack.session.client("cloudformation"), stack.session
-    described = formation.describe_stack_resource(StackName=stack.name, LogicalResourceId=logical_id)
-    name = described["StackResourceDetail"]["PhysicalResourceId"]
+    session, name = stack.session, physical_id(stack, logical_id)
     if logical_id.endswith("Role"):
         return str(session.client("iam").get_role(RoleName=name)["Role"]["Arn"])
     return session.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]

@@ -19,8 +19,8 @@ from ratchet.domain.approving import answer_of
 from ratchet.domain.audit import Audit
 from ratchet.domain.ledger import RunRecord, Verdict
 from ratchet.domain.questions import Questions
+from tests.e2e.conftest import physical_id
 from tests.e2e.once import Tiny, later, reconcile, repeating, until
-from tests.e2e.test_large import physical_id
 from tests.faults.calls import Road
 from tests.faults.cells import Cell, Column
 

@@ -12,7 +12,8 @@ from typing import Any
 from cli.listen import Listener
 from cli.stack import Stack
 from local.cloud.process import Cloud
-from tests.e2e.test_large import limited, physical_id
+from tests.e2e.conftest import physical_id
+from tests.e2e.test_large import limited
 from tests.faults.calls import Road
 from tests.faults.cells import Cell, Column
 from tests.faults.lanes import LARGE_BYTES, Lane, lane_of, sweeping
