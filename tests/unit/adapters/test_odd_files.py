@@ -1,5 +1,6 @@
 """Files as people send them, one oddity each: the right rows, or a rejection that names the line and the fix."""
 
+import errno
 import gzip
 import json
 import zipfile
@@ -13,10 +14,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from ratchet.adapters import csv_file, csv_shape, upload_file
+from ratchet.adapters import csv_file, csv_look, csv_shape, upload_file
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.data_contract import DataSection
-from ratchet.domain.errors import UploadTooLargeError
+from ratchet.domain.errors import UploadTooLargeError, ValidationBrokenError
 from ratchet.domain.validation import Judgement
 
 COLUMNS: dict[str, Any] = {
@@ -25,6 +26,7 @@ COLUMNS: dict[str, Any] = {
     "temp": {"type": "number", "min": -50, "max": 60},
     "y": {"type": "integer", "required": True},
 }
+ULM_OR_KIEL = {"type": "string", "allowed": ["Ulm", "Kiel"]}
 HEADER = "at,place,temp,y\n"
 ROWS = "2017-03-01,Kiel,1.5,1\n2017-03-02,Köln,2.5,2\n2017-03-03,Ulm,3.5,3\n"
 PLAIN = HEADER + ROWS
@@ -226,6 +228,18 @@ ODD: dict[str, Odd] = {
     "a text too short": Odd(PLAIN, (2, 3), (4,), changes=(column("place", min_length=4),)),
     "a text too long": Odd(PLAIN, (4,), (2, 3), changes=(column("place", max_length=3),)),
     "a number that is not allowed": Odd(PLAIN, (2, 3), (4,), changes=(column("y", allowed=[1, 2]),)),
+    "a text that is not allowed": Odd(
+        PLAIN, (2, 4), (3,), changes=(column("place", allowed=["Ulm", "Kiel", "Ulm", "it's"]),)
+    ),
+    "allowed texts in another order than the contract's": Odd(
+        "y,place,to\n1,Kiel,Ulm\n2,Ulm,Kiel\n3,,Kiel\n",
+        (2, 4),
+        (3,),
+        changes=(
+            ("columns", {**COLUMNS, "place": ULM_OR_KIEL, "to": ULM_OR_KIEL}),
+            ("compare", ["place <= to"]),
+        ),
+    ),
     "a German date": Odd(
         PLAIN.replace("2017-03-01", "01.03.2017"), (2,), (3, 4), changes=(column("at", format="%d.%m.%Y"),)
     ),
@@ -327,12 +341,12 @@ def test_the_profile_describes_what_was_accepted(judge: Judge) -> None:
     assert y.distinct == 100
 
 
-@pytest.mark.parametrize("marked", [7, 21, 64, 1 << 14])
+@pytest.mark.parametrize("marked", [7, 21, 64, csv_shape.MARKED])
 def test_large_files_are_read_in_pieces_and_keep_their_lines(
     judge: Judge, monkeypatch: pytest.MonkeyPatch, marked: int
 ) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
-    monkeypatch.setattr(csv_shape, "CHUNK", 700)
+    monkeypatch.setattr(csv_look, "CHUNK", 700)
     monkeypatch.setattr(csv_shape, "MARKED", marked)
     bad = {2, 3, 500, 501, 502, 777, 1001}
     rows = "".join(f"2017-03-01,Kiel,{99 if line in bad else 1},{line}\n" for line in range(2, 1002))
@@ -357,9 +371,45 @@ def test_quoted_line_breaks_in_pieces_send_the_file_to_the_exact_reader(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
-    monkeypatch.setattr(csv_shape, "CHUNK", 700)
+    monkeypatch.setattr(csv_look, "CHUNK", 700)
     judged = judge(HEADER + '2017-03-01,"Ki\nel",1,1\n' * 300)
     assert judged.lines("accepted") == tuple(range(2, 602, 2))
+
+
+@pytest.mark.parametrize(("row", "good"), [('2017-03-01,"Ki\nel",1,1\n', 101), ('2017-03-01,"Ki\nel,1,1\n', 50)])
+def test_a_quoted_line_break_where_a_piece_ends_is_found(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, row: str, good: int
+) -> None:
+    monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 100)
+    half = "2017-03-01,Ulm,1,1\n" * 50
+    judged = judge(HEADER + half + row + half)
+    shape = csv_shape.measure(judged.folder / "upload", contract(), judged.folder, 2, after=1, delimiter=",")
+    assert [piece.lines for piece in shape.pieces] == [51, 51]
+    assert shape.quotes
+    assert len(judged.lines("accepted")) == good
+
+
+@pytest.mark.parametrize(("odd", "says"), [(b"a\0b", "line 702"), (b"K\xf6ln", "line 702")])
+def test_what_is_no_text_in_a_later_piece_is_found_in_its_line(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, odd: bytes, says: str
+) -> None:
+    monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
+    row = b"2017-03-01,Kiel,1,1\n"
+    finding = judge(HEADER.encode() + row * 700 + b"2017-03-01," + odd + b",1,1\n" + row * 299).judgement.finding
+    assert finding is not None
+    assert says in finding.where
+
+
+@pytest.mark.parametrize(("ends", "error"), [(errno.ENOSPC, UploadTooLargeError), (1, ValidationBrokenError)])
+def test_a_look_that_ends_early_in_its_process_says_so(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: int, error: type[Exception]
+) -> None:
+    monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
+    script = tmp_path / "script.py"
+    script.write_text(f"raise SystemExit({ends})")
+    monkeypatch.setattr(csv_look, "__file__", str(script))
+    with pytest.raises(error):
+        judge(HEADER + ROWS * 100)
 
 
 def test_a_gzip_bomb_is_refused_before_it_fills_the_disk(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +423,7 @@ def test_a_full_disk_is_for_a_larger_place(judge: Judge, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(csv_shape._Cutter, "write", full)
+    monkeypatch.setattr(csv_shape, "look", full)
     with pytest.raises(UploadTooLargeError):
         judge(PLAIN)
 

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ratchet.adapters import csv_shape
+from ratchet.adapters import csv_look, csv_shape
 from ratchet.adapters.csv_shape import Shape, measure
 from ratchet.adapters.duckdb_validation import DuckDbValidator
 from ratchet.domain.data_contract import DataSection
@@ -119,16 +119,25 @@ def shape_of(text: str, folder: Path) -> Shape:
 def test_quotes_that_may_hold_a_lines_end_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, over_lines: bool, spaced: bool, chunk: int
 ) -> None:
-    monkeypatch.setattr(csv_shape, "CHUNK", chunk)
-    monkeypatch.setattr(csv_shape, "_QUOTE_IS_RARE", 30)
+    monkeypatch.setattr(csv_look, "CHUNK", chunk)
+    monkeypatch.setattr(csv_look, "QUOTE_IS_RARE", 30)
     found = shape_of(f"y,whole,truth\n{row}\n{GOOD * 5}", tmp_path)
     assert (found.quotes, found.spaced_quotes) == (over_lines, spaced)
+
+
+@pytest.mark.parametrize("chunk", range(1, 24))
+def test_a_quote_after_spaces_is_found_wherever_a_chunk_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(csv_look, "CHUNK", chunk)
+    monkeypatch.setattr(csv_shape, "MARKED", 1)
+    assert shape_of(f'y,whole,truth\n1,  "a",true\n{GOOD}', tmp_path).spaced_quotes
 
 
 @pytest.mark.parametrize(("row", "over_lines"), [('"a\nb",1,true', True), ('"ab",1,true', False)])
 def test_quotes_are_followed_from_one_chunk_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, over_lines: bool
 ) -> None:
-    monkeypatch.setattr(csv_shape, "CHUNK", 2)
-    monkeypatch.setattr(csv_shape, "_QUOTE_IS_RARE", 1)
+    monkeypatch.setattr(csv_look, "CHUNK", 2)
+    monkeypatch.setattr(csv_look, "QUOTE_IS_RARE", 1)
     assert shape_of(f"y,whole,truth\n{row}\n{GOOD}", tmp_path).quotes == over_lines

@@ -4,12 +4,11 @@ import csv
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO
 
-from ratchet.adapters.csv_shape import LONGEST_LINE, MARKED, MAX_VALUE, Mark, Piece, Shape
+from ratchet.adapters.csv_shape import LONGEST_LINE, MARKED, MAX_VALUE, Piece, Shape
 from ratchet.adapters.upload_file import FileRejected, not_utf8
 from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import needed_columns
@@ -174,22 +173,19 @@ def _pick(pieces: Iterable[Piece], wanted: Iterator[tuple[int, int]]) -> Iterato
         last = piece.lines_before + piece.lines
         with piece.path.open("rb") as file:
             while end and start <= last:
-                # The line may have begun before a mark at which the one before it has ended.
-                at = max(bisect_left(piece.marks, (start - 1,)) - 1, 0)
-                file.seek(piece.marks[at].offset)
+                _go_to(file, piece.marks, start - piece.lines_before)
                 here = min(end, last)
-                soon = start == here and _ends_soon(piece.marks, at, start)
-                lines = file if soon else iter(partial(_bounded_line, file), b"")
-                texts = islice(lines, start - 1 - piece.marks[at].lines_before, here - piece.marks[at].lines_before)
-                for number, text in enumerate(texts, start):
-                    yield number, text.removesuffix(b"\n").decode()
+                for number in range(start, here + 1):
+                    yield number, _bounded_line(file).removesuffix(b"\n").decode()
                 start, end = (here + 1, end) if here < end else next(wanted, (0, 0))
 
 
-def _ends_soon(marks: Sequence[Mark], at: int, line: int) -> bool:
-    """Whether neither the line nor one between it and the mark can be too long for memory."""
-    later = at + LONGEST_LINE // MARKED
-    return later >= len(marks) or marks[later].lines_before >= line
+def _go_to(file: BinaryIO, marks: Sequence[int], line: int) -> None:
+    """To where a line begins, the first one being 1: behind the end of the one before it."""
+    at = max(bisect_left(marks, line - 1) - 1, 0)
+    place = file.seek(at * MARKED)
+    *_, behind = (block := file.read(MARKED)).split(b"\n", line - 1 - marks[at])
+    file.seek(place + len(block) - len(behind))
 
 
 def _bounded_line(file: BinaryIO) -> bytes:

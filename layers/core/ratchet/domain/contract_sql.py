@@ -94,7 +94,7 @@ def _casts(place: int, rule: ColumnRule, decimal: str) -> dict[str, str]:
     plain = f"replace({text}, ',', '.')" if decimal == "," else text
     match rule.type:
         case "string":
-            return {f"r{place}": text}
+            return {f"r{place}": text if rule.allowed is None else f"TRY_CAST({text} AS {_enum(rule.allowed)})"}
         case "number":
             return {f"r{place}": f"TRY_CAST({plain} AS DOUBLE)"}
         case "integer":
@@ -105,6 +105,11 @@ def _casts(place: int, rule: ColumnRule, decimal: str) -> dict[str, str]:
             return {f"n{place}": f"try_strptime({text}, {literal(rule.format)})"}
         case "timestamp":
             return {f"n{place}": f"TRY_CAST({text} AS TIMESTAMP)"}
+
+
+def _enum(allowed: Sequence[object]) -> str:
+    """SQL: the type of these texts alone. What is cast to it is checked, and written without looking for repetition."""
+    return f"ENUM ({', '.join(literal(str(item)) for item in dict.fromkeys(allowed))})"
 
 
 def _typed_casts(place: int, rule: ColumnRule) -> dict[str, str]:
@@ -213,7 +218,7 @@ class Plan:
     def _good(self, checked: str, upload_id: str) -> str:
         values = ", ".join(f"{self._typed(name)} AS {identifier(name)}" for name in self.data.columns)
         # Of an ENUM DuckDB knows the dictionary: hashing the same text for every row costs more than any other column.
-        upload = f"{literal(upload_id)}::ENUM ({literal(upload_id)})"
+        upload = f"{literal(upload_id)}::{_enum([upload_id])}"
         own = f"{upload} AS ratchet_upload, line AS ratchet_line, {self._bucket()} AS ratchet_bucket"
         return f"SELECT {values}, {own} FROM ({checked}) WHERE bad IS NOT TRUE"  # noqa: S608
 
@@ -309,6 +314,8 @@ class Plan:
         for text, each in zip(self.data.compare, self.data.comparisons, strict=True):
             if {each.left, each.right} <= self._found.keys():
                 left, right = self._places[each.left], self._places[each.right]
+                # As values an ENUM's texts have another order.
+                form = "x" if self.data.columns[each.left].type == "string" else "r"
                 shown = (
                     literal(f"{each.left} "),
                     _quoted(f"x{left}"),
@@ -319,7 +326,7 @@ class Plan:
                     column=each.left,
                     name="compare",
                     expects=f"such that {text}",
-                    broken=f"r{left} {_BROKEN_BY[each.operator]} r{right}",
+                    broken=f"{form}{left} {_BROKEN_BY[each.operator]} {form}{right}",
                     reason=" || ".join((*shown, literal(f" are not such that {text}"))),
                     columns=(each.left, each.right),
                 )
@@ -390,8 +397,9 @@ def _column_rules(
             says = "is below" if bound == "min" else "is above"
             yield broken_by(bound, f"{least} {limit:g}", f"{value} {sign} {number}", f"{says} {limit:g}")
     if rule.allowed is not None:
-        items = [literal(item) if isinstance(item, str) else repr(item) for item in rule.allowed]
-        broken = f"{text if rule.type == 'string' else value} NOT IN ({', '.join(items)})"
+        broken = f"{value} NOT IN ({', '.join(map(repr, rule.allowed))})"
+        if rule.type == "string":
+            broken = f"({value} IS NULL) <> ({text} IS NULL)"
         yield broken_by("allowed", f"one of {_list([str(item) for item in rule.allowed])}", broken, "is not allowed")
     if rule.pattern is not None:
         broken = f"NOT regexp_full_match({text}, {literal(rule.pattern)})"

@@ -146,7 +146,7 @@ class SettingsMissingError(BrokenError):
 
 
 class ValidationBrokenError(BrokenError):
-    """Validation contradicts itself: two readers saw different rows in one file."""
+    """Validation contradicts itself (two readers saw different rows in one file), or a part of it died."""
 
 
 class ReconcileIncompleteError(BrokenError):
