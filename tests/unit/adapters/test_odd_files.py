@@ -357,6 +357,39 @@ def test_large_files_are_read_in_pieces_and_keep_their_lines(
     assert judged.query("quarantine", "list(y ORDER BY ratchet_line)") == [([str(line) for line in sorted(bad)],)]
 
 
+@pytest.mark.parametrize("chunk", [90, 700, 1 << 18])
+def test_the_profile_of_a_large_file_is_of_lines_spread_over_all_of_it(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
+    monkeypatch.setattr(csv_look, "CHUNK", chunk)
+    for module in ("csv_shape", "duckdb_sources"):
+        monkeypatch.setattr(f"ratchet.adapters.{module}.SAMPLE_ROWS", 1000)
+    rows = "".join(f"2017-03-01,Kiel,{n % 70},{n}\n" for n in range(10_000))  # from 61 on no temperature
+    profile = judge(HEADER + rows).judgement.profile
+    assert profile is not None
+    (y,) = (column for column in profile.columns if column.column == "y")
+    (temp,) = (column for column in profile.columns if column.column == "temp")
+    accepted = [n for n in range(10_000) if n % 70 <= 60]
+    assert profile.rows == len(accepted)
+    assert 700 < profile.sampled < 1000  # a thousand lines, of which some are bad or end in another chunk
+    assert y.quantiles == pytest.approx([share * 10_000 for share in profile.quantiles], abs=100)
+    assert temp.quantiles[-1] <= 60
+    assert y.mean == pytest.approx(sum(accepted) / len(accepted))
+    assert y.max == str(max(accepted))
+
+
+def test_the_profile_is_of_rows_that_no_other_makes_bad(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratchet.adapters.duckdb_sources._PIECE", 1000)
+    for module in ("csv_shape", "duckdb_sources"):
+        monkeypatch.setattr(f"ratchet.adapters.{module}.SAMPLE_ROWS", 10)
+    rows = "".join(f"2017-03-01,Kiel,1,{max(n - 500, 0)}\n" for n in range(1000))
+    profile = judge(HEADER + rows, key=["y"], unique=True).judgement.profile
+    assert profile is not None
+    (y,) = (column for column in profile.columns if column.column == "y")
+    assert (profile.rows, y.top[0][1]) == (500, 1 / profile.sampled)
+
+
 @pytest.mark.parametrize("wanted", [[(2, 2), (4, 4), (5, 5), (6, 6)], [(2, 2), (4, 6)]])
 def test_a_line_too_long_for_memory_is_never_held(tmp_path: Path, wanted: list[tuple[int, int]]) -> None:
     file = tmp_path / "upload"

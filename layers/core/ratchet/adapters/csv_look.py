@@ -8,7 +8,7 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 CHUNK = 1 << 18  # larger blocks leave the processor's cache, and each is memory that the system has to clear
@@ -27,6 +27,7 @@ class Stretch(NamedTuple):
     into: str  # to be copied there
     delimiter: str
     marked: int  # bytes between marks
+    sampled: int  # bytes between lines that are also copied into a sample beside it; 0 for none of them
 
 
 class Look(NamedTuple):
@@ -50,7 +51,12 @@ def look(stretch: Stretch) -> Look:
     marks, lines, tail, nul, utf8 = list[int](), 0, b"", None, True
     quotes, signs, decoder = _Quotes(stretch.delimiter), _Signs(), codecs.getincrementaldecoder("utf-8")()
     left, size = stretch.end - stretch.start, max(CHUNK // stretch.marked, 1) * stretch.marked
-    with open(stretch.source, "rb") as source, open(stretch.into, "wb") as into:  # noqa: PTH123  (pathlib starts slowly)
+    sample = _Sample(stretch.sampled)
+    with (  # pathlib starts slowly
+        open(stretch.source, "rb") as source,  # noqa: PTH123
+        open(stretch.into, "wb") as into,  # noqa: PTH123
+        open(sample_of(stretch.into), "wb") as sampled,  # noqa: PTH123
+    ):
         source.seek(stretch.start)
         while chunk := source.read(min(size, left)):
             left -= len(chunk)
@@ -66,6 +72,7 @@ def look(stretch: Stretch) -> Look:
                 marks.append(lines)
                 lines += chunk.count(b"\n", place, place + stretch.marked)
             into.write(chunk)
+            sampled.writelines(sample.lines(chunk))
             tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (tail + chunk)[-_TAIL:]
     ending = tail[len(tail.rstrip(b"\r\n")) :]
     return Look(
@@ -83,12 +90,34 @@ def look(stretch: Stretch) -> Look:
     )
 
 
+def sample_of(into: str) -> str:
+    """Where the sample lies."""
+    return f"{into}.sample"
+
+
 def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:
     try:
         decoder.decode(chunk, final)
     except UnicodeDecodeError:
         return False
     return True
+
+
+class _Sample:
+    """Of the lines that begin first behind every so many bytes, those that end in the same chunk, and none twice."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._next = every, 0  # in the chunk to come
+
+    def lines(self, chunk: bytes) -> Iterator[bytes]:
+        """Those in the file's next bytes."""
+        if not self._every:
+            return
+        begin = 0
+        for place in range(self._next, len(chunk), self._every):
+            if place >= begin and (begin := chunk.find(b"\n", place) + 1) and (end := chunk.find(b"\n", begin) + 1):
+                yield chunk[begin:end]
+        self._next = (self._next - len(chunk)) % self._every
 
 
 class _Quotes:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from ratchet.adapters.upload_file import CHUNK, FileRejected, not_utf8
 from ratchet.domain import file_findings
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import ValidationBrokenError
+from ratchet.domain.profiling import SAMPLE_ROWS
 
 # Longer values are refused rather than held in memory: an unclosed quote would swallow the rest of the file.
 MAX_VALUE = 131_072
@@ -32,6 +33,7 @@ class Piece(NamedTuple):
     lines_before: int
     lines: int
     marks: Sequence[int]  # how many of its lines have ended before each MARKED bytes: where to begin to look for one
+    sample: Path  # a file of some of its lines, evenly spread; empty for the only piece
 
 
 class Shape(NamedTuple):
@@ -46,12 +48,18 @@ class Shape(NamedTuple):
 
 
 def measure(path: Path, data: DataSection, folder: Path, pieces: int, *, after: int, delimiter: str) -> Shape:
-    """Looks once at every byte after so many lines, and cuts the lines into about equal pieces beside the file."""
+    """Looks once at every byte after so many lines, and cuts the lines into about equal pieces beside the file.
+
+    The samples of several pieces have about SAMPLE_ROWS lines in all where there are many more."""
     with path.open("rb") as file:
         odd_header = not _skip(file, after)
         cuts = list(_cuts(file, file.tell(), path.stat().st_size, pieces))
     names = [folder / f"piece-{place}.csv" for place in range(len(cuts) - 1)]
-    looks = _look(path, cuts, names, delimiter)
+    every = (cuts[-1] - cuts[0]) // SAMPLE_ROWS if len(names) > 1 else 0
+    looks = _look(
+        Stretch(str(path), start, end, str(name), delimiter, MARKED, every)
+        for (start, end), name in zip(pairwise(cuts), names, strict=True)
+    )
     found, before = list[Piece](), after
     for name, seen in zip(names, looks, strict=True):
         if seen.nul is not None:
@@ -59,7 +67,7 @@ def measure(path: Path, data: DataSection, folder: Path, pieces: int, *, after: 
         if not seen.utf8:
             raise FileRejected(not_utf8(path, stated=data.encoding is not None) or file_findings.empty())
         lines = seen.lines + seen.unended
-        found.append(Piece(name, before, lines, array("Q", seen.marks)))
+        found.append(Piece(name, before, lines, array("Q", seen.marks), Path(csv_look.sample_of(str(name)))))
         before += lines
     last = found[-1]
     found[-1] = last._replace(lines=max(last.lines - looks[-1].blank, 0))
@@ -97,12 +105,9 @@ def _cuts(file: BinaryIO, start: int, end: int, pieces: int) -> Iterator[int]:
     yield end
 
 
-def _look(path: Path, cuts: Sequence[int], names: Sequence[Path], delimiter: str) -> list[Look]:
-    """Looks at all pieces at once: at the first one here, at each other one in a process of its own."""
-    here, *others = (
-        Stretch(str(path), start, end, str(name), delimiter, MARKED)
-        for (start, end), name in zip(pairwise(cuts), names, strict=True)
-    )
+def _look(stretches: Iterable[Stretch]) -> list[Look]:
+    """Looks at all of them at once: at the first one here, at each other one in a process of its own."""
+    here, *others = stretches
     script = [sys.executable, "-I", "-S", csv_look.__file__]
     with ExitStack() as started:
         processes = [

@@ -1,6 +1,6 @@
 """The judgement: one pass writes the good rows; only the others are looked at for their reasons."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.adapters.duckdb_profile import profile
-from ratchet.adapters.duckdb_sources import Lines, Relation, Source, first_line
+from ratchet.adapters.duckdb_sources import Lines, Relation, Scans, Source, first_line
 from ratchet.adapters.upload_file import FileRejected
 from ratchet.domain import file_findings
-from ratchet.domain.contract_sql import BEYOND_DOUBLES, Part, Plan, literal
+from ratchet.domain.contract_sql import BEYOND_DOUBLES, Plan, literal
 from ratchet.domain.errors import ValidationBrokenError
 from ratchet.domain.validation import (
     MAX_EXAMPLES,
@@ -82,6 +82,7 @@ class Rows:
         self._folder = folder
         self.accepted = folder / "accepted.parquet"
         self._profile: Future[Profile] | None = None
+        self._sample: str | None = None  # SELECT of some accepted rows
 
     @property
     def _table(self) -> str:
@@ -94,7 +95,7 @@ class Rows:
                 return self._split_lines(rows), rows.rows
             except _NotByLines:
                 rows = rows.exact()
-        self._profile = None  # of the lines that turned out to be no rows
+        self._profile = self._sample = None  # of the lines that turned out to be no rows
         return self._split_relation(rows), rows.rows
 
     def _split_lines(self, lines: Lines) -> int:
@@ -102,18 +103,21 @@ class Rows:
             raise _NotByLines
         if lines.typed:
             with suppress(_NotTyped):
-                return self._split_parts(lines, lines.typed, typed=True)
-        return self._split_parts(lines, lines.parts, typed=False)
+                return self._split_scans(lines, lines.typed, typed=True)
+        return self._split_scans(lines, lines.text, typed=False)
 
-    def _split_parts(self, lines: Lines, parts: Sequence[Part], *, typed: bool) -> int:
+    def _split_scans(self, lines: Lines, scans: Scans, *, typed: bool) -> int:
         plan = replace(self.plan, underscores=lines.underscores, typed=typed)
         with _irregular_lines():
-            accepted = self._copy(plan.accepted_of_lines(parts, self._upload_id), self.accepted)
-        accepted -= self._remove_violations()
+            accepted = self._copy(plan.accepted_of_lines(scans.parts, self._upload_id), self.accepted)
+        removed = self._remove_violations()
+        if scans.sample and not removed:  # to read the sample's lines again is cheaper than to find rows in the file
+            self._sample = plan.accepted_of_lines(scans.sample, self._upload_id)
+        accepted -= removed
         if accepted == lines.rows:
             return accepted
         with ThreadPoolExecutor(max_workers=1) as beside:  # the profile is DuckDB's work, the bad lines are Python's
-            self._profile = beside.submit(profile, self.connection.cursor(), self.accepted, plan.data, accepted)
+            self._profile = beside.submit(self._profiled, self.connection.cursor(), accepted)
             picked = lines.pick(self._missing(lines))
             good = self._set_aside(picked.sql)
         if good or picked.rows != lines.rows - accepted:  # the numbers are not the lines': a blank one, for instance
@@ -121,7 +125,7 @@ class Rows:
         return accepted
 
     def _count(self, lines: Lines) -> int:
-        scans = " UNION ALL ".join(f"SELECT c0 FROM ({part.scan})" for part in lines.parts)  # noqa: S608
+        scans = " UNION ALL ".join(f"SELECT c0 FROM ({part.scan})" for part in lines.text.parts)  # noqa: S608
         with _irregular_lines():
             return self._number(f"SELECT count(*) FROM ({scans})")  # noqa: S608
 
@@ -210,7 +214,10 @@ class Rows:
         """What was accepted, in figures."""
         if self._profile is not None:
             return self._profile.result()
-        return profile(self.connection, self.accepted, self.plan.data, accepted)
+        return self._profiled(self.connection, accepted)
+
+    def _profiled(self, connection: "DuckDBPyConnection", accepted: int) -> Profile:
+        return profile(connection, self.accepted, self.plan.data, accepted, self._sample)
 
     def write_quarantine(self) -> None:
         """Writes the rows that were set aside."""

@@ -17,11 +17,14 @@ _SAMPLE = "profile_sample"
 _Figures = dict[str, dict[str, Any]]
 
 
-def profile(connection: "DuckDBPyConnection", accepted: Path, data: DataSection, rows: int) -> Profile:
-    """Of the accepted rows; its cost hardly grows with them."""
+def profile(
+    connection: "DuckDBPyConnection", accepted: Path, data: DataSection, rows: int, sample: str | None = None
+) -> Profile:
+    """Of the accepted rows; its cost hardly grows with them. `sample` is a SELECT of some of them, evenly spread."""
     table = f"read_parquet({literal(str(accepted))})"
     names = list(data.columns)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SAMPLE} AS {profiling.sample(table, rows, names)}")
+    sample = sample or profiling.sample(table, rows, names)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SAMPLE} AS {sample}")
     try:
         (sampled,) = _row(connection, f"SELECT count(*) FROM {_SAMPLE}")  # noqa: S608
         figures = _exact(connection, table, data.columns)

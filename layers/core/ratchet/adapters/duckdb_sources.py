@@ -12,6 +12,7 @@ from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import Part, Unit, identifier, literal, needed_columns, no_value, read_as
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import ValidationBrokenError
+from ratchet.domain.profiling import SAMPLE_ROWS
 from ratchet.domain.validation import Reading
 
 if TYPE_CHECKING:
@@ -30,11 +31,18 @@ class Relation(NamedTuple):
     rows: int
 
 
+class Scans(NamedTuple):
+    """Ways to read all of a file's lines, and a sample of them."""
+
+    parts: tuple[Part, ...]
+    sample: tuple[Part, ...]  # none where there are few lines, or a single piece
+
+
 class Lines(NamedTuple):
     """A CSV file whose every line is a row, unless DuckDB finds otherwise."""
 
-    parts: tuple[Part, ...]
-    typed: tuple[Part, ...]  # the same for a typed plan; none where the reader's casts would allow more than ours
+    text: Scans
+    typed: Scans | None  # for a typed plan; none where the reader's casts would allow more than ours
     pieces: tuple[Piece, ...]
     rows: int
     counted: bool  # the rows need to be counted: a quoted value might hold a line's end
@@ -90,8 +98,8 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, readin
     kinds = read_as(data, header.columns)
     ours = shape.underscores or shape.double_signs or data.decimal == ","
     lines = Lines(
-        parts=_parts(shape, header, data, ["VARCHAR"] * len(kinds)),
-        typed=() if ours else _parts(shape, header, data, kinds),
+        text=_scans(shape, header, data, ["VARCHAR"] * len(kinds)),
+        typed=None if ours else _scans(shape, header, data, kinds),
         pieces=shape.pieces,
         rows=sum(piece.lines for piece in shape.pieces),
         counted=shape.quotes,
@@ -102,14 +110,18 @@ def _csv(connection: "DuckDBPyConnection", file: Path, data: DataSection, readin
     return Source(header.columns, lines, "line", reading)
 
 
-def _parts(shape: Shape, header: Header, data: DataSection, kinds: Sequence[str]) -> tuple[Part, ...]:
+def _scans(shape: Shape, header: Header, data: DataSection, kinds: Sequence[str]) -> Scans:
     columns = dict(zip(_column_names(len(kinds)), kinds, strict=True))
-    return tuple(
-        Part(
-            f"SELECT NULL::VARCHAR AS problem, * FROM {_csv_scan(piece.path, columns, header.delimiter, data)}",  # noqa: S608
-            piece.lines_before,
-        )
-        for piece in shape.pieces
+
+    def part(path: Path, lines_before: int) -> Part:
+        scan = _csv_scan(path, columns, header.delimiter, data)
+        return Part(f"SELECT NULL::VARCHAR AS problem, * FROM {scan}", lines_before)  # noqa: S608
+
+    pieces = shape.pieces
+    many = len(pieces) > 1 and sum(piece.lines for piece in pieces) > 2 * SAMPLE_ROWS
+    return Scans(
+        parts=tuple(part(piece.path, piece.lines_before) for piece in pieces),
+        sample=tuple(part(piece.sample, piece.lines_before) for piece in pieces if many),
     )
 
 

@@ -21,7 +21,7 @@ from ratchet.domain.validation import Judgement, Reading
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_FILES_AT_ONCE = 3  # unpacked, cut into pieces, and as Parquet
+_FILES_AT_ONCE = 4  # unpacked, cut into pieces, at worst once more as a sample, and as Parquet
 
 
 class DuckDbValidator:
