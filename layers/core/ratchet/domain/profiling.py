@@ -23,11 +23,12 @@ def together(columns: Mapping[str, ColumnRule]) -> tuple[tuple[str, ...], ...]:
     """The columns by how `bounds` of them are found, each kind worth a query of its own.
 
     DuckDB takes them from Parquet's footer if it can for all columns of a query: always of numbers and times, never of
-    truth values, and of strings unless the footer cuts a long one.
+    truth values and of texts written as ENUM, and of other strings unless the footer cuts a long one.
     """
     kinds: dict[str, list[str]] = {}
     for name, rule in columns.items():
-        kinds.setdefault(rule.type if rule.type in ("boolean", "string") else "other", []).append(name)
+        kind = rule.type if rule.type in ("boolean", "string") else "other"
+        kinds.setdefault("listed" if kind == "string" and rule.allowed is not None else kind, []).append(name)
     return tuple(map(tuple, kinds.values()))
 
 
