@@ -1,7 +1,8 @@
 """What a cold start costs before the first line of work: each handler's imports beside boto3's, each package's size.
 
-Every import is a fresh process of the Lambda environment over what `sam build` made; all take turns, and the first
-turn, which compiles, does not count. A busy machine slows all of them, so the ratios of CPU time are shown too.
+Every import is a fresh process of the Lambda environment over what `sam build` made, with the variables that the
+template gives to all; all take turns, and the first turn, which compiles, does not count. A busy machine slows all of
+them, so the ratios of CPU time are shown too.
 """
 
 import json
@@ -11,13 +12,17 @@ import subprocess
 from pathlib import Path
 
 from cli.deploy import build
+from tests.template.reading import template
 
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
 REPOSITORY = Path(__file__).parents[1]
 BUILT = REPOSITORY / ".aws-sam" / "build"
 PYTHON = REPOSITORY / ".envs" / "lambda" / "bin" / "python"
 SLOW = frozenset({"validate_data", "evaluate_model"})  # by what they are for: the engine of validation, numpy
-LARGE = frozenset({"validate_data", "evaluate_model", "score_upload"})  # likewise
+LARGE = frozenset({"validate_data", "evaluate_model", "score_upload", "validation_layer"})  # likewise
+# What every function has; pydantic and powertools read them while they are imported.
+GLOBALS = template()["Globals"]["Function"]
+VARIABLES = {name: value for name, value in GLOBALS["Environment"]["Variables"].items() if isinstance(value, str)}
 TIMED = (
     "import time; wall, cpu = time.perf_counter(), time.process_time(); import {}; "
     "print(time.perf_counter() - wall, time.process_time() - cpu)"
@@ -28,21 +33,22 @@ def main() -> None:
     """Measures, prints a table, and the figures as one JSON object on the last line."""
     build()
     functions = {snake(path.name.removesuffix("Function")): path for path in sorted(BUILT.glob("*Function"))}
-    layer = BUILT / "CoreLayer"
+    layers = [BUILT / layer["Ref"] for layer in GLOBALS["Layers"]]
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ("boto3", *functions)}
     for turn in range(ROUNDS + 1):
         for name, measured in times.items():
-            found = imported(functions.get(name), layer)
+            found = imported(functions.get(name), layers)
             if turn:
                 measured.append(found)
-    sizes = {path.name: megabytes(path) for path in (layer, *functions.values())}
+    sizes = {path.name: megabytes(path) for path in (*BUILT.glob("*Layer"), *functions.values())}
     ratios = {name: ratio(times, name, 0) for name in functions}
     print(f"load {os.getloadavg()[0]:.1f}; boto3 alone {statistics.median(wall for wall, _ in times['boto3']):.3f} s")
     print(f"{'':20} {'import s':>9} {'ratio':>6} {'of CPU':>7} {'MB':>7}")
     for name, path in functions.items():
         seconds = statistics.median(wall for wall, _ in times[name])
         print(f"{name:20} {seconds:9.3f} {ratios[name]:6.2f} {ratio(times, name, 1):7.2f} {sizes[path.name]:7.1f}")
-    print(f"{layer.name:20} {'':24} {sizes[layer.name]:7.1f}")
+    for name in sorted(path.name for path in BUILT.glob("*Layer")):
+        print(f"{name:20} {'':24} {sizes[name]:7.1f}")
     light = {name: found for name, found in ratios.items() if name not in SLOW}
     worst = max(light, key=lambda name: light[name])
     figures = {
@@ -56,13 +62,13 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def imported(function: Path | None, layer: Path) -> tuple[float, float]:
+def imported(function: Path | None, layers: list[Path]) -> tuple[float, float]:
     """Seconds and CPU seconds that importing a function's handler takes; boto3's without a function."""
-    paths = [str(function), str(layer / "python")] if function else []
+    paths = [str(function), *(str(layer / "python") for layer in layers)] if function else []
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
     answer = subprocess.run(
         [str(PYTHON), "-c", TIMED.format("app" if function else "boto3")],
-        env={**kept, "PYTHONPATH": os.pathsep.join(paths), "AWS_DEFAULT_REGION": "eu-west-1"},
+        env={**kept, **VARIABLES, "PYTHONPATH": os.pathsep.join(paths), "AWS_DEFAULT_REGION": "eu-west-1"},
         check=True,
         capture_output=True,
         text=True,

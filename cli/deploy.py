@@ -41,7 +41,7 @@ def deploy(context: typer.Context) -> None:
 
 
 def build() -> None:
-    """Builds functions and layer for this host's Python and processor; what did not change comes from SAM's cache."""
+    """Builds functions and layers for this host's Python and processor; what did not change comes from SAM's cache."""
     # A cache of its own: what is built for this host's Python must never be taken for what Glue needs on AWS.
     _sam("build", "--cache-dir", ".aws-sam/cache-host", *_overrides(), environment={"VALIDATION_LAYER_FOR": "host"})
 
