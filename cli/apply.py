@@ -15,7 +15,8 @@ from cli.run import invoke, start_run
 from cli.stack import JsonOption, Stack
 from local.cloud.settings import REPOSITORY
 from ratchet.contracts.starting import StartRunRequest, StartRunResult
-from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
+from ratchet.domain.code_bundle import CodeBundle
+from ratchet.domain.definition import CompiledDefinition, Definition
 
 _JOBS = REPOSITORY / "jobs"
 _RETRY_SECONDS = 3600

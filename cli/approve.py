@@ -7,7 +7,8 @@ import typer
 from cli.errors import CommandError
 from cli.render import console, print_json
 from cli.stack import JsonOption, Stack
-from ratchet.contracts.run import ApprovalOrder, ApprovalReceipt, Decision
+from ratchet.contracts.approval import ApprovalOrder, ApprovalReceipt
+from ratchet.contracts.run import Decision
 
 Run = Annotated[str, typer.Argument(help="The run that waits, such as traffic-g7.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why: it stands beside your identity in the run's record.")]

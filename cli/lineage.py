@@ -10,7 +10,8 @@ from cli.find import find_model, find_upload
 from cli.render import console, moment, number, outcome, print_json, stack_of, table
 from cli.stack import JsonOption, Stack
 from ratchet.domain.ledger import ChampionChange
-from ratchet.domain.lineage import ModelLineage, UploadLineage, model_lineage, upload_lineage
+from ratchet.domain.lineage import ModelLineage, model_lineage
+from ratchet.domain.upload_lineage import UploadLineage, upload_lineage
 
 _SCRIPT_MODE = "sagemaker_"
 

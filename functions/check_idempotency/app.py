@@ -6,7 +6,8 @@ from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.sagemaker_jobs import SageMakerJobs
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.run import CheckIdempotencyRequest, RunPlan
+from ratchet.contracts.run import RunPlan
+from ratchet.contracts.states import CheckIdempotencyRequest
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.planning import CheckIdempotency
 from ratchet.domain.starting import StartRun

@@ -6,7 +6,7 @@ from ratchet.adapters.run_jobs import RunJobs
 from ratchet.adapters.run_schedule import RunSchedule
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.run import CloseRunRequest, CloseRunResult
+from ratchet.contracts.closing import CloseRunRequest, CloseRunResult
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.starting import StartRun
 from ratchet.observability import alarm, count, doorway, logger

@@ -3,7 +3,8 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
-from ratchet.contracts.run import CompareShadowRequest, ShadowComparison
+from ratchet.contracts.run import ShadowComparison
+from ratchet.contracts.states import CompareShadowRequest
 from ratchet.domain.shadowing import CompareShadow
 from ratchet.observability import doorway, logger
 from ratchet.settings import CompareShadowSettings

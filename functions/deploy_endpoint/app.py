@@ -5,7 +5,7 @@ from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.run import DeployEndpointRequest
+from ratchet.contracts.states import DeployEndpointRequest
 from ratchet.domain.deploying import DeployEndpoint
 from ratchet.observability import doorway, logger
 from ratchet.settings import DeployEndpointSettings

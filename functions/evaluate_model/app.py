@@ -3,7 +3,8 @@
 from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
-from ratchet.contracts.run import EvaluateModelRequest, Evaluation
+from ratchet.contracts.run import Evaluation
+from ratchet.contracts.states import EvaluateModelRequest
 from ratchet.domain.evaluation import EvaluateModel
 from ratchet.observability import count, doorway, logger, measure
 from ratchet.settings import EvaluateModelSettings

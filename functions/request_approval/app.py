@@ -4,7 +4,7 @@ from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.event_bus import EventBus
 from ratchet.adapters.step_functions import StepFunctions
-from ratchet.contracts.run import RequestApprovalRequest
+from ratchet.contracts.approval import RequestApprovalRequest
 from ratchet.domain.approving import RequestApproval
 from ratchet.observability import doorway, logger
 from ratchet.settings import RequestApprovalSettings

@@ -4,7 +4,8 @@ from ratchet.adapters.clock import utc_now
 from ratchet.adapters.dynamodb_ledger import DynamoDbLedger
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_jobs import SageMakerJobs
-from ratchet.contracts.run import SelectCandidateRequest, Selection
+from ratchet.contracts.run import Selection
+from ratchet.contracts.states import SelectCandidateRequest
 from ratchet.domain.selection import SelectCandidate
 from ratchet.observability import doorway, logger
 from ratchet.settings import SelectCandidateSettings

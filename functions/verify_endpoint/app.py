@@ -2,7 +2,8 @@
 
 from ratchet.adapters.s3_store import S3Store
 from ratchet.adapters.sagemaker_endpoints import SageMakerEndpoints
-from ratchet.contracts.run import Verification, VerifyEndpointRequest
+from ratchet.contracts.run import Verification
+from ratchet.contracts.states import VerifyEndpointRequest
 from ratchet.domain.verifying import VerifyEndpoint
 from ratchet.observability import doorway, logger
 

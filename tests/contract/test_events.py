@@ -7,25 +7,25 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from ratchet.contracts.approval import RequestApprovalRequest
 from ratchet.contracts.aws_events import EndpointStateEvent, ExecutionStatusEvent
 from ratchet.contracts.cleanup import CleanupRequest
+from ratchet.contracts.closing import CloseRunRequest
 from ratchet.contracts.http import HttpRequest
 from ratchet.contracts.ingest import ObjectCreatedEvent
 from ratchet.contracts.notify import AlarmEvent, AnnouncementEvent
 from ratchet.contracts.reconcile import ScheduleEvent
 from ratchet.contracts.report import RunEndedEvent, WriteReportRequest
-from ratchet.contracts.run import (
+from ratchet.contracts.score import QueueEvent
+from ratchet.contracts.starting import RunRequestedEvent, StartRunRequest
+from ratchet.contracts.states import (
     CheckIdempotencyRequest,
-    CloseRunRequest,
     CompareShadowRequest,
     DeployEndpointRequest,
     EvaluateModelRequest,
-    RequestApprovalRequest,
     SelectCandidateRequest,
     VerifyEndpointRequest,
 )
-from ratchet.contracts.score import QueueEvent
-from ratchet.contracts.starting import RunRequestedEvent, StartRunRequest
 from ratchet.domain.errors import EventInvalidError
 from ratchet.observability import parse
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.contracts.run import Announcement, CloseRunResult, RunPlan, Selection, TaskError, TrainingResult
+from ratchet.contracts.closing import CloseRunResult
+from ratchet.contracts.run import Announcement, RunPlan, Selection, TaskError, TrainingResult
 from ratchet.domain.identity import report_uri
 from ratchet.domain.selection import VALIDATION_METRIC
 from tests.unit import samples

@@ -14,7 +14,8 @@ from cli.predict import ask
 from cli.stack import Stack
 from local.cloud.faults import injected, strikes
 from local.cloud.process import Cloud
-from ratchet.contracts.run import ApprovalOrder, Decision, RunOutcome
+from ratchet.contracts.approval import ApprovalOrder
+from ratchet.contracts.run import Decision, RunOutcome
 from ratchet.domain.approving import answer_of
 from ratchet.domain.audit import Audit
 from ratchet.domain.ledger import RunRecord, Verdict

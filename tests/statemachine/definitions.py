@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from ratchet.contracts import ingest, report, run, starting
+from ratchet.contracts import approval, closing, ingest, report, run, starting, states
 
 State = dict[str, Any]
 Machine = dict[str, Any]
@@ -21,15 +21,15 @@ MACHINES = ("ingest", "validate_large", "retrain")
 CONTRACTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "ValidateDataFunction": (ingest.ObjectCreatedEvent, ingest.ValidateDataResult),
     "StartRunFunction": (starting.StartRunRequest, starting.StartRunResult),
-    "CheckIdempotencyFunction": (run.CheckIdempotencyRequest, run.RunPlan),
-    "SelectCandidateFunction": (run.SelectCandidateRequest, run.Selection),
-    "EvaluateModelFunction": (run.EvaluateModelRequest, run.Evaluation),
+    "CheckIdempotencyFunction": (states.CheckIdempotencyRequest, run.RunPlan),
+    "SelectCandidateFunction": (states.SelectCandidateRequest, run.Selection),
+    "EvaluateModelFunction": (states.EvaluateModelRequest, run.Evaluation),
     "WriteReportFunction": (report.WriteReportRequest, report.WriteReportResult),
-    "RequestApprovalFunction": (run.RequestApprovalRequest, run.ApprovalAnswer),
-    "CompareShadowFunction": (run.CompareShadowRequest, run.ShadowComparison),
-    "DeployEndpointFunction": (run.DeployEndpointRequest, run.DeploymentResult),
-    "VerifyEndpointFunction": (run.VerifyEndpointRequest, run.Verification),
-    "CloseRunFunction": (run.CloseRunRequest, run.CloseRunResult),
+    "RequestApprovalFunction": (approval.RequestApprovalRequest, run.ApprovalAnswer),
+    "CompareShadowFunction": (states.CompareShadowRequest, run.ShadowComparison),
+    "DeployEndpointFunction": (states.DeployEndpointRequest, run.DeploymentResult),
+    "VerifyEndpointFunction": (states.VerifyEndpointRequest, run.Verification),
+    "CloseRunFunction": (closing.CloseRunRequest, closing.CloseRunResult),
 }
 
 

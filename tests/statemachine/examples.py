@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ratchet.contracts.base import Finding
+from ratchet.contracts.closing import CloseRunResult
 from ratchet.contracts.ingest import LargeUpload, ValidateDataResult, VerdictOutcome
 from ratchet.contracts.report import WriteReportResult
 from ratchet.contracts.run import (
@@ -15,7 +16,6 @@ from ratchet.contracts.run import (
     ApprovalAnswer,
     Candidate,
     Champion,
-    CloseRunResult,
     Decision,
     DeploymentResult,
     Evaluation,

@@ -9,7 +9,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from ratchet.contracts.run import Champion, CloseRunRequest, GlueJobRun, Rollout, RunOutcome
+from ratchet.contracts.closing import CloseRunRequest
+from ratchet.contracts.run import Champion, GlueJobRun, Rollout, RunOutcome
 from ratchet.domain.approving import WAIT
 from ratchet.domain.deploy_section import LONGEST_SHADOW
 from tests.statemachine import examples, interpreter

@@ -5,7 +5,8 @@ from typing import Any
 
 from ratchet.contracts.run import Candidate, Champion, Decision, DefinitionRef, Run, ShadowComparison, VariantHealth
 from ratchet.domain import identity
-from ratchet.domain.definition import CodeBundle, CompiledDefinition, Definition
+from ratchet.domain.code_bundle import CodeBundle
+from ratchet.domain.definition import CompiledDefinition, Definition
 from ratchet.domain.identity import canonical
 from ratchet.domain.ledger import Approval, Claim, Deployment, Upload, Verdict
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ratchet.contracts.http import HttpAnswer, HttpRequest
-from ratchet.contracts.run import CheckIdempotencyRequest
 from ratchet.contracts.starting import StartRunRequest, StartRunResult
+from ratchet.contracts.states import CheckIdempotencyRequest
 from ratchet.domain.errors import EventInvalidError
 from ratchet.http_door import http_door
 from ratchet.observability import business_keys, count, doorway, enter, logger

@@ -10,25 +10,26 @@ from typing import Any
 from ratchet.adapters.memory_ledger import MemoryLedger
 from ratchet.adapters.memory_store import MemoryStore
 from ratchet.adapters.report.page import page_of
+from ratchet.contracts.closing import CloseRunRequest, CloseRunResult
 from ratchet.contracts.run import (
-    CheckIdempotencyRequest,
-    CloseRunRequest,
-    CloseRunResult,
-    DeployEndpointRequest,
     DeploymentResult,
-    EvaluateModelRequest,
     Evaluation,
     Purpose,
     Run,
     RunOutcome,
     RunPlan,
-    SelectCandidateRequest,
     Selection,
-    TrainedCandidate,
     TrainingResult,
-    VerifyEndpointRequest,
 )
 from ratchet.contracts.starting import StartRunRequest
+from ratchet.contracts.states import (
+    CheckIdempotencyRequest,
+    DeployEndpointRequest,
+    EvaluateModelRequest,
+    SelectCandidateRequest,
+    TrainedCandidate,
+    VerifyEndpointRequest,
+)
 from ratchet.domain.approving import RecordApproval, RequestApproval
 from ratchet.domain.audit import Audit
 from ratchet.domain.closing import CloseRun

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from ratchet.contracts.run import ApprovalAnswer, Decision, RequestApprovalRequest, RunOutcome
+from ratchet.contracts.approval import RequestApprovalRequest
+from ratchet.contracts.run import ApprovalAnswer, Decision, RunOutcome
 from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.approving import WAIT, answer_from
 from ratchet.domain.errors import ApprovalClosedError, ApprovalUnknownError, RequestInvalidError

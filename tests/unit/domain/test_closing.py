@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ratchet.contracts.run import CloseRunRequest, Run, RunOutcome, TaskError
+from ratchet.contracts.closing import CloseRunRequest
+from ratchet.contracts.run import Run, RunOutcome, TaskError
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError, StaleRunError
 from tests.unit import samples
 from tests.unit.world import ENDPOINT, World

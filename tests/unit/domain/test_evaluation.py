@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.contracts.run import EvaluateModelRequest, Evaluation, RunOutcome
+from ratchet.contracts.run import Evaluation, RunOutcome
+from ratchet.contracts.states import EvaluateModelRequest
 from ratchet.domain.errors import ScoringIncompleteError, StaleRunError
 from tests.unit import samples
 from tests.unit.world import World, jsonl

@@ -4,7 +4,8 @@ import pytest
 
 from ratchet.contracts.run import RunOutcome
 from ratchet.domain.ledger import Model
-from ratchet.domain.lineage import model_lineage, upload_lineage
+from ratchet.domain.lineage import model_lineage
+from ratchet.domain.upload_lineage import upload_lineage
 from ratchet.domain.withdrawing import WithdrawUpload
 from tests.unit import samples
 from tests.unit.world import World

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ratchet.contracts.run import CheckIdempotencyRequest, RunOutcome
+from ratchet.contracts.run import RunOutcome
+from ratchet.contracts.states import CheckIdempotencyRequest
 from ratchet.domain import identity
 from ratchet.domain.errors import StaleRunError
 from ratchet.domain.ledger import Verdict

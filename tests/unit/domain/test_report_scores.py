@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.domain.definition import Definition
-from ratchet.domain.report import Classification, Regression, Scores
+from ratchet.domain.report import Classification, Regression, ReportedDefinition, Scores
 from ratchet.domain.report_scores import BINS, MAX_CLASSES, MAX_POINTS, MAX_TIMES, OTHER, Scored, sampled, scores_of
 from ratchet.domain.scores import HoldoutRow
 from tests.unit import samples
@@ -20,13 +19,17 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def timed(**gate: Any) -> Definition:
-    return samples.definition(gate={"metric": "forecast_accuracy", "threshold": 0.9, **gate})
+def reported(**sections: Any) -> ReportedDefinition:
+    return ReportedDefinition.model_validate(samples.stored_definition(samples.compiled(**sections)))
 
 
-def classified() -> Definition:
+def timed(**gate: Any) -> ReportedDefinition:
+    return reported(gate={"metric": "forecast_accuracy", "threshold": 0.9, **gate})
+
+
+def classified() -> ReportedDefinition:
     data = {"target": "late", "task": "classification", "columns": COLUMNS}
-    return samples.definition(data=data, gate={"metric": "accuracy", "threshold": 0.5, "holdout": 0.2})
+    return reported(data=data, gate={"metric": "accuracy", "threshold": 0.5, "holdout": 0.2})
 
 
 def hours(actual: Sequence[float], naive: Sequence[float | None] | None = None, step: int = 1) -> list[HoldoutRow]:

@@ -7,7 +7,7 @@ import pytest
 
 from ratchet.contracts.report import WriteReportRequest
 from ratchet.contracts.run import RunOutcome, TaskError
-from ratchet.domain import reporting
+from ratchet.domain import report_holdout
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError
 from ratchet.domain.identity import report_uri
 from ratchet.domain.ledger import RunRecord
@@ -46,7 +46,7 @@ def test_the_page_stands_under_the_run_and_is_written_over(world: World) -> None
 
 
 def test_a_very_large_holdout_is_shown_by_a_sample(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "MAX_ROWS", 200)
+    monkeypatch.setattr(report_holdout, "MAX_ROWS", 200)
     world.deployed()
     world.accept()
     world.judged()

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from ratchet.contracts.run import CloseRunResult, Run, RunOutcome, TaskError
+from ratchet.contracts.closing import CloseRunResult
+from ratchet.contracts.run import Run, RunOutcome, TaskError
 from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.errors import DependencyBusyError
 from ratchet.domain.ports import ExecutionStatus

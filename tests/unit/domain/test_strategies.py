@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from ratchet.contracts.run import (
-    CompareShadowRequest,
     DeploymentResult,
     Purpose,
     Run,
@@ -16,6 +15,7 @@ from ratchet.contracts.run import (
     TaskError,
     VariantHealth,
 )
+from ratchet.contracts.states import CompareShadowRequest
 from ratchet.domain.audit import Audit
 from ratchet.domain.errors import DependencyBusyError, EventInvalidError, ShadowInconclusiveError, ShadowWorseError
 from ratchet.domain.ports import EndpointDescription

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.contracts.run import Decision, RequestApprovalRequest
+from ratchet.contracts.approval import RequestApprovalRequest
+from ratchet.contracts.run import Decision
 from ratchet.domain.errors import EventInvalidError
 from tests.unit.functions.test_handlers import event, load
 from tests.unit.lambda_context import Context

@@ -1,7 +1,6 @@
-"""The retrain workflow: what each state hands to the next."""
+"""A run: what the retrain workflow carries from state to state, and what the ledger keeps of it."""
 
 from enum import StrEnum
-from typing import Annotated
 
 from pydantic import AliasChoices, AwareDatetime, Field
 
@@ -96,13 +95,6 @@ class Rollout(Contract):
     scaling: Scaling | None = None
 
 
-class CheckIdempotencyRequest(Contract):
-    """Asks what of this run's work is new."""
-
-    run: Run
-    execution_arn: str
-
-
 class GlueJobRun(ForeignContract):
     """What the Preprocess Data state keeps: the job run as Glue describes it."""
 
@@ -149,12 +141,6 @@ class RunPlan(Contract):
     rollout: Rollout | None = None
 
 
-class TrainedCandidate(Contract):
-    """What the Train Candidate state keeps: which job it was. What it left, SageMaker is asked for."""
-
-    training_job_name: str
-
-
 class TrainingResult(Contract):
     """What a completed training job left, as DescribeTrainingJob says."""
 
@@ -163,14 +149,6 @@ class TrainingResult(Contract):
     metrics: tuple[dict[str, object], ...]  # FinalMetricDataList
     billable_seconds: int
     instance_type: str | None = None
-
-
-class SelectCandidateRequest(Contract):
-    """The plan and the jobs that trained, in the order of `plan.train.candidates`."""
-
-    run: Run
-    plan: RunPlan
-    trained: tuple[TrainedCandidate, ...]
 
 
 class ModelToScore(Contract):
@@ -191,14 +169,6 @@ class Selection(Contract):
     environment: dict[str, str]  # of the serving container
     holdout_uri: S3Uri  # ends in /
     models_to_score: tuple[ModelToScore, ...]
-
-
-class EvaluateModelRequest(Contract):
-    """Everything the judge needs; the scores themselves stand in S3."""
-
-    run: Run
-    plan: RunPlan
-    selection: Selection
 
 
 class Evaluation(Contract):
@@ -224,15 +194,6 @@ class Purpose(StrEnum):
     SHADOW = "shadow"  # the champion serves, the candidate gets copies
 
 
-class DeployEndpointRequest(Contract):
-    """Deploys the candidate; the task token is answered by resume_deployment."""
-
-    run: Run
-    selection: Selection
-    task_token: str
-    purpose: Purpose = Purpose.SERVE
-
-
 class DeploymentResult(Contract):
     """The endpoint serves the wanted configuration."""
 
@@ -242,14 +203,6 @@ class DeploymentResult(Contract):
     started_at: AwareDatetime | None = None  # None before it was recorded
 
 
-class VerifyEndpointRequest(Contract):
-    """Asks an endpoint for rows whose answer the judge saw."""
-
-    run: Run
-    selection: Selection
-    deployment: DeploymentResult
-
-
 class Verification(Contract):
     """Golden predictions agreed; latencies in milliseconds, seen from the function."""
 
@@ -257,14 +210,6 @@ class Verification(Contract):
     largest_difference: float
     latency_p50_ms: float
     latency_max_ms: float
-
-
-class CompareShadowRequest(Contract):
-    """Compares the candidate's copies with the champion's requests since the shadow began."""
-
-    run: Run
-    plan: RunPlan
-    shadow: DeploymentResult
 
 
 class VariantHealth(Contract):
@@ -297,15 +242,6 @@ class Decision(StrEnum):
     REJECTED = "REJECTED"
 
 
-class RequestApprovalRequest(Contract):
-    """Asks people; the task token is answered by record_approval."""
-
-    run: Run
-    plan: RunPlan
-    evaluation: Evaluation
-    task_token: str
-
-
 class ApprovalAnswer(Contract):
     """What a person decided, and who."""
 
@@ -314,43 +250,11 @@ class ApprovalAnswer(Contract):
     reason: str
 
 
-class ApprovalOrder(Contract):
-    """The body of POST /runs/{run}/approval; who sends it, the signature says."""
-
-    decision: Decision
-    reason: Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class ApprovalReceipt(Contract):
-    """What POST /runs/{run}/approval answers."""
-
-    run: str
-    decision: Decision
-    by: str  # the caller's ARN
-    reason: str
-    superseded: bool  # newer work has arrived since the candidate was trained
-
-
 class TaskError(Contract):
     """What Catch writes to `$.error`, as it is; Step Functions may leave Cause out (a timeout has none)."""
 
     error: str = Field(validation_alias=AliasChoices("error", "Error"))
     cause: str = Field(default="", validation_alias=AliasChoices("cause", "Cause"))
-
-
-class CloseRunRequest(Contract):
-    """Ends a run: promotes under the fence, records, releases the pipeline, starts the next run if there is work."""
-
-    run: Run
-    execution_arn: str
-    outcome: RunOutcome
-    plan: RunPlan | None = None
-    selection: Selection | None = None
-    evaluation: Evaluation | None = None
-    deployment: DeploymentResult | None = None
-    verification: Verification | None = None
-    model_package_arn: str | None = None
-    error: TaskError | None = None
 
 
 class Announcement(Contract):
@@ -364,13 +268,3 @@ class Announcement(Contract):
     upload_key: str | None = None
     numbers: dict[str, float] = {}
     links: dict[str, str] = {}  # label -> S3 URI or command
-
-
-class CloseRunResult(Contract):
-    """How the run was closed."""
-
-    outcome: RunOutcome
-    kind: str  # the announcement's detail-type
-    stalled: bool = False  # it failed for the last time: nobody tries again
-    announcement: Announcement
-    next_run_id: str | None = None

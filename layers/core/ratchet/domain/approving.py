@@ -5,15 +5,9 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
+from ratchet.contracts.approval import ApprovalOrder, ApprovalReceipt, RequestApprovalRequest
 from ratchet.contracts.base import Finding
-from ratchet.contracts.run import (
-    Announcement,
-    ApprovalAnswer,
-    ApprovalOrder,
-    ApprovalReceipt,
-    Decision,
-    RequestApprovalRequest,
-)
+from ratchet.contracts.run import Announcement, ApprovalAnswer, Decision
 from ratchet.domain.announcements import report_links
 from ratchet.domain.errors import ApprovalClosedError, ApprovalUnknownError, RequestInvalidError, StaleRunError
 from ratchet.domain.identity import run_id

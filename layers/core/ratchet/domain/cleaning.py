@@ -8,7 +8,7 @@ from functools import partial
 
 from ratchet.contracts.cleanup import CleanupReport, DeletedEndpoint
 from ratchet.contracts.run import Announcement
-from ratchet.domain.definition import CompiledDefinition
+from ratchet.domain.deploy_section import CompiledDeploy
 from ratchet.domain.errors import BusyError
 from ratchet.domain.fields import format_duration
 from ratchet.domain.idling import HOURS_A_MONTH, PIPELINE, Limits, LiveEndpoint, Named, Pipeline, View, idle, leftovers
@@ -140,8 +140,7 @@ class CleanUp:
     def _idle_after(self, state: PipelineState) -> timedelta | None:
         if state.definition is None:
             return None
-        compiled = CompiledDefinition.model_validate(self.store.read_json(state.definition.uri))
-        return compiled.definition.deploy.idle_after
+        return CompiledDeploy.model_validate(self.store.read_json(state.definition.uri)).deploy.idle_after
 
     def _measured(self, endpoint: LiveEndpoint, view: View) -> LiveEndpoint:
         """The endpoint with the traffic of the time after which it would be idle."""

@@ -3,7 +3,8 @@
 import logging
 from dataclasses import dataclass
 
-from ratchet.contracts.run import Champion, CloseRunRequest, CloseRunResult, RunOutcome
+from ratchet.contracts.closing import CloseRunRequest, CloseRunResult
+from ratchet.contracts.run import Champion, RunOutcome
 from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain.announcements import (
     announcement_of,

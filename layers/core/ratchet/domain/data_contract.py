@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasPath, Field, field_validator, model_validator
 
+from ratchet.contracts.base import ForeignContract
 from ratchet.domain.fields import Duration, Section
 
 # Rows are matched by RE2: linear in the value's length, so that no pattern can stall validation.
@@ -201,6 +202,12 @@ class DataSection(Section):
         yield from (("series", name) for name in self.series)
         for text, each in zip(self.compare, self.comparisons, strict=True):
             yield from ((f"compare {text!r}", name) for name in (each.left, each.right))
+
+
+class CompiledData(ForeignContract):
+    """The data contract of a compiled definition, for those who need nothing else of it."""
+
+    data: DataSection = Field(validation_alias=AliasPath("definition", "data"))
 
 
 def _family(rule: ColumnRule) -> str:

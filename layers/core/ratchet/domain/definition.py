@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
+from ratchet.domain.code_bundle import CodeBundle
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.deploy_section import DeploySection
 from ratchet.domain.fields import Duration, Section, format_duration
@@ -130,21 +131,11 @@ class Definition(Section):
         return self
 
 
-class CodeBundle(Section):
-    """The content-addressed code a definition runs with, all in the artifacts bucket."""
-
-    model_uri: str  # tar.gz of jobs/model: SageMaker's submit directory
-    model_sha256: str
-    preprocess_uri: str  # the Glue script
-    preprocess_sha256: str
-    wheel_uri: str  # narwhals, for the Glue script
-    wheel_sha256: str
-
-
 class CompiledDefinition(Section):
     """What `apply` stores and every run reads: the definition, its code and its image, with holidays written out.
 
-    Stored as canonical JSON at `definitions/<pipeline>/<definition_id>.json`; jobs read the same document.
+    Stored as canonical JSON at `definitions/<pipeline>/<definition_id>.json`; jobs read the same document, and so do
+    functions that need a part of it only (`CompiledData`, `CompiledDeploy`, `ReportedDefinition`).
     """
 
     definition: Definition

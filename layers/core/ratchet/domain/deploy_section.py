@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasPath, Field, model_validator
 
+from ratchet.contracts.base import ForeignContract
 from ratchet.domain.fields import Duration, Section, format_duration
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html
@@ -81,6 +82,12 @@ class DeploySection(Section):
         """How long SageMaker may take to change the endpoint."""
         shifts = {"canary": 2, "linear": math.ceil(100 / (self.step or 100))}.get(self.strategy, 1)
         return min(max(START_UP + shifts * self.shift_bake, SHORTEST_EXECUTION), LONGEST_EXECUTION)
+
+
+class CompiledDeploy(ForeignContract):
+    """How a compiled definition deploys, for those who need nothing else of it."""
+
+    deploy: DeploySection = Field(validation_alias=AliasPath("definition", "deploy"))
 
 
 def _of_mode(deploy: DeploySection) -> Iterator[str]:

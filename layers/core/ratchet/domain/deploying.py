@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from ratchet.contracts.run import Champion, DeployEndpointRequest, DeploymentResult, Purpose, Run, RunPlan
+from ratchet.contracts.run import Champion, DeploymentResult, Purpose, Run, RunPlan
+from ratchet.contracts.states import DeployEndpointRequest
 from ratchet.domain import identity
-from ratchet.domain.definition import CompiledDefinition
-from ratchet.domain.deploy_section import DeploySection
+from ratchet.domain.deploy_section import CompiledDeploy, DeploySection
 from ratchet.domain.errors import DependencyBusyError, StaleRunError
 from ratchet.domain.ledger import Deployment, Ledger, RunRecord, claim_of
 from ratchet.domain.ports import Clock, EndpointConfig, EndpointDescription, Endpoints, ObjectStore, Workflow
@@ -91,7 +91,7 @@ class DeployEndpoint:
 
     def _deploy_section(self, plan: RunPlan) -> DeploySection:
         document = self.store.read_json(steps_of(plan)[1].definition_uri)
-        return CompiledDefinition.model_validate(document).definition.deploy
+        return CompiledDeploy.model_validate(document).deploy
 
     def _deployment(
         self,

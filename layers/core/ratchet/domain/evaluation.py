@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ratchet.contracts.base import Finding
-from ratchet.contracts.run import Champion, EvaluateModelRequest, Evaluation, Run
+from ratchet.contracts.run import Champion, Evaluation, Run
+from ratchet.contracts.states import EvaluateModelRequest
 from ratchet.domain.comparing import RESAMPLES, SEED
 from ratchet.domain.definition import CLASSIFICATION_METRICS, CompiledDefinition, Definition, GateSection, Metric
 from ratchet.domain.errors import ScoringIncompleteError

@@ -12,8 +12,7 @@ from ratchet.contracts.base import Finding
 from ratchet.contracts.ingest import ObjectCreatedEvent, ValidateDataResult, VerdictOutcome
 from ratchet.contracts.run import Announcement, DefinitionRef
 from ratchet.domain import file_findings
-from ratchet.domain.data_contract import DataSection
-from ratchet.domain.definition import CompiledDefinition
+from ratchet.domain.data_contract import CompiledData, DataSection
 from ratchet.domain.errors import DefinitionInvalidError, UploadTooLargeError
 from ratchet.domain.identity import upload_id, verdict_id
 from ratchet.domain.large import LargePath
@@ -122,7 +121,7 @@ class JudgeUpload:
 
     def _contract(self, definition: DefinitionRef) -> DataSection:
         try:
-            return CompiledDefinition.model_validate(self.store.read_json(definition.uri)).definition.data
+            return CompiledData.model_validate(self.store.read_json(definition.uri)).data
         except (ValidationError, ValueError) as error:
             raise DefinitionInvalidError(
                 f"{definition.uri} cannot be read; apply the pipeline again: {error}"

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
+from ratchet.contracts.closing import CloseRunRequest
 from ratchet.contracts.run import (
     Candidate,
     Champion,
-    CheckIdempotencyRequest,
-    CloseRunRequest,
     DefinitionRef,
     PreprocessPlan,
     Rollout,
@@ -17,6 +16,7 @@ from ratchet.contracts.run import (
     TrainPlan,
     Watch,
 )
+from ratchet.contracts.states import CheckIdempotencyRequest
 from ratchet.domain import identity
 from ratchet.domain.closing import CloseRun
 from ratchet.domain.definition import CompiledDefinition

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import AliasPath, Field
+
 from ratchet.contracts.predict import PredictResult
 from ratchet.contracts.run import Champion
-from ratchet.domain.definition import CompiledDefinition, Definition
+from ratchet.domain.data_contract import CompiledData
 from ratchet.domain.errors import (
     EndpointAsleepError,
     EndpointMissingError,
@@ -26,6 +28,13 @@ MAX_RECORDS = 1_000
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 
 
+class ServingDefinition(CompiledData):
+    """What answering needs of a compiled definition."""
+
+    mode: str = Field(validation_alias=AliasPath("definition", "deploy", "mode"))
+    capture: int = Field(validation_alias=AliasPath("definition", "deploy", "capture"))
+
+
 @dataclass
 class ServingContracts:
     """The definition that a champion was trained under; kept, since neither it nor the champion's lineage changes."""
@@ -33,13 +42,13 @@ class ServingContracts:
     ledger: Ledger
     store: ObjectStore
     artifacts_bucket: str
-    _known: dict[str, Definition] = field(default_factory=dict)
+    _known: dict[str, ServingDefinition] = field(default_factory=dict)
 
-    def of(self, state: PipelineState, champion: Champion) -> Definition:
+    def of(self, state: PipelineState, champion: Champion) -> ServingDefinition:
         """The champion's own definition; the pipeline's present one when the ledger lacks the model's lineage."""
         if champion.model_name not in self._known:
             uri = self._uri(state, champion)
-            self._known[champion.model_name] = CompiledDefinition.model_validate(self.store.read_json(uri)).definition
+            self._known[champion.model_name] = ServingDefinition.model_validate(self.store.read_json(uri))
         return self._known[champion.model_name]
 
     def _uri(self, state: PipelineState, champion: Champion) -> str:
@@ -99,6 +108,6 @@ class Predict:
             raise EndpointAsleepError(
                 f"{pipeline} was not asked for so long that its endpoint was deleted; it is being started again"
             ) from error
-        if definition.deploy.mode == "serverless":  # SageMaker itself captures what instances answer
-            self.captures.keep(champion.endpoint_name, checked, answers, definition.deploy.capture)
+        if definition.mode == "serverless":  # SageMaker itself captures what instances answer
+            self.captures.keep(champion.endpoint_name, checked, answers, definition.capture)
         return PredictResult(predictions=answers, model=champion.model_name, run=champion.run_id)

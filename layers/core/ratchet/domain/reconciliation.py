@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ratchet.contracts.base import Finding
+from ratchet.contracts.closing import CloseRunRequest, CloseRunResult
 from ratchet.contracts.reconcile import ReconcileReport
-from ratchet.contracts.run import Announcement, CloseRunRequest, CloseRunResult, Run, RunOutcome, TaskError
+from ratchet.contracts.run import Announcement, Run, RunOutcome, TaskError
 from ratchet.contracts.starting import StartRunRequest
 from ratchet.domain import identity
 from ratchet.domain.approving import answer_of, supersede

@@ -4,13 +4,36 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ratchet.contracts.base import Finding
-from ratchet.domain.definition import Definition
+from pydantic import AliasPath, Field
+
+from ratchet.contracts.base import Finding, ForeignContract
 from ratchet.domain.ledger import Approval, RunRecord
 from ratchet.domain.lineage import ModelLineage
 from ratchet.domain.savings import StepUse
 
 Points = tuple[tuple[datetime, float], ...]
+
+
+class ReportedColumn(ForeignContract):
+    """What a report needs of a column's rule."""
+
+    type: str
+
+
+class ReportedDefinition(ForeignContract):
+    """What a report needs of the compiled definition that the run ran with."""
+
+    task: str = Field(validation_alias=AliasPath("definition", "data", "task"))
+    target: str = Field(validation_alias=AliasPath("definition", "data", "target"))
+    timestamp: str | None = Field(validation_alias=AliasPath("definition", "data", "timestamp"))
+    columns: dict[str, ReportedColumn] = Field(validation_alias=AliasPath("definition", "data", "columns"))
+    slices: tuple[str, ...] | None = Field(  # the gate's columns
+        default=None, validation_alias=AliasPath("definition", "gate", "slices", "columns")
+    )
+    mode: str = Field(validation_alias=AliasPath("definition", "deploy", "mode"))
+    memory_mb: int = Field(validation_alias=AliasPath("definition", "deploy", "memory_mb"))
+    instances: int = Field(validation_alias=AliasPath("definition", "deploy", "instances"))
+    instance_type: str = Field(validation_alias=AliasPath("definition", "deploy", "instance_type"))
 
 
 class Course(NamedTuple):
@@ -133,7 +156,7 @@ class Report(NamedTuple):
 
     record: RunRecord
     written_at: datetime
-    definition: Definition | None = None
+    definition: ReportedDefinition | None = None
     decision: Mapping[str, Any] | None = None  # the judge's document
     scores: Scores | None = None
     importance: tuple[tuple[str, float], ...] = ()  # share of all gain, greatest first

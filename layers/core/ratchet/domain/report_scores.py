@@ -11,8 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ratchet.domain.definition import Definition
-from ratchet.domain.report import Bin, Classification, ClassScore, Course, Regression, Scores, SliceError, Trust
+from ratchet.domain.report import (
+    Bin,
+    Classification,
+    ClassScore,
+    Course,
+    Regression,
+    ReportedDefinition,
+    Scores,
+    SliceError,
+    Trust,
+)
 from ratchet.domain.scores import HoldoutRow, label
 
 MAX_ROWS = 200_000  # of a holdout, above which its figures are of a sample
@@ -53,9 +62,9 @@ class Scored(NamedTuple):
         return [loss(row.actual, answer["prediction"]) for row, answer in zip(self.rows, answers, strict=True)]
 
 
-def scores_of(definition: Definition, scored: Scored) -> Scores:
+def scores_of(definition: ReportedDefinition, scored: Scored) -> Scores:
     """Every figure of the holdout."""
-    regression = definition.data.task == "regression"
+    regression = definition.task == "regression"
     losses = scored.losses(_distance if regression else _wrong)
     return Scores(
         rows=len(scored.rows) if scored.of is None else scored.of,
@@ -214,7 +223,7 @@ def _calibration(scored: Scored) -> Iterator[Trust]:
 
 
 def _slices(
-    definition: Definition, scored: Scored, losses: Mapping[str, Sequence[float | None]]
+    definition: ReportedDefinition, scored: Scored, losses: Mapping[str, Sequence[float | None]]
 ) -> Iterator[SliceError]:
     for column, values in _slice_values(definition, scored.rows):
         counts = Counter(values)
@@ -226,19 +235,21 @@ def _slices(
                 rows=len(places),
                 candidate=_mean(losses["candidate"], places) or 0.0,
                 champion=_mean(losses["champion"], places) if "champion" in losses else None,
-                bias=_bias(scored, places) if definition.data.task == "regression" else None,
+                bias=_bias(scored, places) if definition.task == "regression" else None,
             )
 
 
-def _slice_values(definition: Definition, rows: Sequence[HoldoutRow]) -> Iterator[tuple[str, list[str]]]:
+def _slice_values(definition: ReportedDefinition, rows: Sequence[HoldoutRow]) -> Iterator[tuple[str, list[str]]]:
     """The gate's slice columns, else the columns of text or truth; and the weekday when there is a time."""
-    data, gate = definition.data, definition.gate
     kinds = ("string", "boolean")
-    plain = [name for name, rule in data.columns.items() if rule.type in kinds and name != data.target]
-    for name in (gate.slices.columns if gate.slices else tuple(plain))[:MAX_SLICE_COLUMNS]:
+    plain = [name for name, rule in definition.columns.items() if rule.type in kinds and name != definition.target]
+    for name in (plain if definition.slices is None else definition.slices)[:MAX_SLICE_COLUMNS]:
         yield name, [label(row.record.get(name)) for row in rows]
-    if data.timestamp is not None:
-        yield f"weekday of {data.timestamp}", [_WEEKDAYS[row.time.weekday()] if row.time else "None" for row in rows]
+    if definition.timestamp is not None:
+        yield (
+            f"weekday of {definition.timestamp}",
+            [_WEEKDAYS[row.time.weekday()] if row.time else "None" for row in rows],
+        )
 
 
 def _slice_order(column: str, value: str, counts: Mapping[str, int]) -> tuple[int, int, str]:

@@ -1,31 +1,23 @@
 """Write Report: gathers all that a run left behind and writes it as one page."""
 
-import io
-import json
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ratchet.contracts.report import WriteReportRequest, WriteReportResult
 from ratchet.contracts.run import Selection
-from ratchet.domain.definition import CompiledDefinition, Definition
 from ratchet.domain.errors import EventInvalidError, ObjectMissingError, ScoringIncompleteError
 from ratchet.domain.identity import report_uri
 from ratchet.domain.ledger import Ledger, RunRecord
 from ratchet.domain.lineage import ModelLineage, model_lineage
 from ratchet.domain.ports import Clock, ObjectStore, ScoringJobs
 from ratchet.domain.prices import instance_dollars
-from ratchet.domain.report import Report, Scores, ScoringUse
+from ratchet.domain.report import Report, ReportedDefinition, Scores, ScoringUse
 from ratchet.domain.report_quality import quality_of
-from ratchet.domain.report_scores import MAX_ROWS, Scored, sampled, scores_of
 from ratchet.domain.savings import steps_of
-from ratchet.domain.scores import holdout_size, holdout_stream, predictions
 
-IMPORTANCE_FILE = "feature_importance.json"  # as the training script calls it
 _MODEL_FILE, _OUTPUT_FILE = "model.tar.gz", "output.tar.gz"  # as SageMaker calls what a training job leaves
 _ATTEMPTS = 2  # of a transform job, each under its own name
-_LARGEST_IMPORTANCE = 1 << 20
 
 Found = TypeVar("Found")
 
@@ -69,10 +61,10 @@ class WriteReport:
             gaps=tuple(gaps),
         )
 
-    def _definition(self, record: RunRecord) -> Definition | None:
+    def _definition(self, record: RunRecord) -> ReportedDefinition | None:
         if record.plan is None or record.plan.train is None:
             return None
-        return CompiledDefinition.model_validate(self.store.read_json(record.plan.train.definition_uri)).definition
+        return ReportedDefinition.model_validate(self.store.read_json(record.plan.train.definition_uri))
 
     def _decision(self, record: RunRecord) -> dict[str, Any] | None:
         if record.evaluation is None:
@@ -80,27 +72,23 @@ class WriteReport:
         document: dict[str, Any] = self.store.read_json(record.evaluation.decision_uri)
         return document
 
-    def _scores(self, record: RunRecord, definition: Definition | None) -> Scores | None:
+    def _scores(self, record: RunRecord, definition: ReportedDefinition | None) -> Scores | None:
         selection = record.selection
         if selection is None or record.evaluation is None or definition is None:
             return None
-        size = holdout_size(self.store, selection.holdout_uri)
-        one_of = -(-size // MAX_ROWS)
-        rows = [row for row in holdout_stream(self.store, selection.holdout_uri) if sampled(row.row, one_of)]
-        answers = {
-            model.role: [by_row[row.row] for row in rows]
-            for model in selection.models_to_score
-            for by_row in (predictions(self.store, model.output_uri, (row.row for row in rows)),)
-        }
-        return scores_of(definition, Scored(rows, answers["candidate"], answers.get("champion"), of=size))
+        from ratchet.domain.report_holdout import scores_in  # noqa: PLC0415  (a run that was not scored has none)
+
+        return scores_in(self.store, selection, definition)
 
     def _importance(self, record: RunRecord) -> tuple[tuple[str, float], ...]:
         """Each feature's share of all gain. A training script of somebody's own may leave none."""
         model_uri = record.selection.candidate.model_uri if record.selection else None
         if model_uri is None or not model_uri.endswith(f"/{_MODEL_FILE}"):
             return ()
+        from ratchet.domain.report_importance import gains_in  # noqa: PLC0415  (a run that did not train has none)
+
         output = f"{model_uri.removesuffix(_MODEL_FILE)}{_OUTPUT_FILE}"
-        gains = _importance_in(self.store.read(output)) if self.store.exists(output) else {}
+        gains = gains_in(self.store.read(output)) if self.store.exists(output) else {}
         total = sum(gains.values())
         return tuple((name, gain / total) for name, gain in sorted(gains.items(), key=_by_gain)) if total else ()
 
@@ -123,17 +111,6 @@ def _unless_missing(gaps: list[str], what: str, read: Callable[[], Found]) -> Fo
     except (ObjectMissingError, ScoringIncompleteError) as error:
         gaps.append(f"{what}: {error}")
         return None
-
-
-def _importance_in(archive: bytes) -> dict[str, float]:
-    """Feature → gain, of a training job's output."""
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
-        for member in files:
-            if member.name.removeprefix("./") == IMPORTANCE_FILE and member.isfile():
-                file = files.extractfile(member)
-                document = json.loads(file.read(_LARGEST_IMPORTANCE)) if file else {}
-                return {str(name): float(gain) for name, gain in document.items()}
-    return {}
 
 
 def _by_gain(item: tuple[str, float]) -> tuple[float, str]:

@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ratchet.contracts.run import Champion, DeploymentResult, Run, RunOutcome, Verification, VerifyEndpointRequest
+from ratchet.contracts.run import Champion, DeploymentResult, Run, RunOutcome, Verification
+from ratchet.contracts.states import VerifyEndpointRequest
 from ratchet.domain.errors import BusyError, EndpointRolledBackError, RollbackRefusedError
 from ratchet.domain.ledger import ChampionChange, Claim, Deployment, Ledger, PipelineState, RunRecord
 from ratchet.domain.ports import Clock, Endpoints, Workflow

@@ -12,12 +12,11 @@ from ratchet.contracts.run import (
     PreprocessPlan,
     Run,
     RunPlan,
-    SelectCandidateRequest,
     Selection,
-    TrainedCandidate,
     TrainingResult,
     TrainPlan,
 )
+from ratchet.contracts.states import SelectCandidateRequest, TrainedCandidate
 from ratchet.domain import identity
 from ratchet.domain.errors import EventInvalidError, StepOutputMissingError
 from ratchet.domain.ledger import Ledger, Step, note

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ratchet.contracts.run import CompareShadowRequest, ShadowComparison, VariantHealth, Watch
+from ratchet.contracts.run import ShadowComparison, VariantHealth, Watch
+from ratchet.contracts.states import CompareShadowRequest
 from ratchet.domain.errors import EventInvalidError, ShadowInconclusiveError, ShadowWorseError, StepOutputMissingError
 from ratchet.domain.ledger import Ledger, note
 from ratchet.domain.ports import Clock, Endpoints

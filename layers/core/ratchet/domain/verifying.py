@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ratchet.contracts.run import Verification, VerifyEndpointRequest
+from ratchet.contracts.run import Verification
+from ratchet.contracts.states import VerifyEndpointRequest
 from ratchet.domain.errors import PredictionMismatchError
 from ratchet.domain.ports import Endpoints, ObjectStore
 from ratchet.domain.scores import HoldoutRow, holdout_size, holdout_stream, predictions

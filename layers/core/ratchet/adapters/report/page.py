@@ -144,12 +144,12 @@ def _serving(report: Report) -> str | None:
     """What the deployed model costs from now on."""
     if report.definition is None or report.record.deployment is None:
         return None
-    deploy = report.definition.deploy
-    if deploy.mode == "serverless":
-        return f"Serving is serverless, {deploy.memory_mb:,} MB: billed by what is asked of it."
-    hourly = prices.instance_dollars(deploy.instance_type, 3600)
-    cost = "at a price the list lacks" if hourly is None else f"{dollars(hourly * deploy.instances)} an hour"
-    return f"Serving takes {deploy.instances} {deploy.instance_type}, {cost}."
+    served = report.definition
+    if served.mode == "serverless":
+        return f"Serving is serverless, {served.memory_mb:,} MB: billed by what is asked of it."
+    hourly = prices.instance_dollars(served.instance_type, 3600)
+    cost = "at a price the list lacks" if hourly is None else f"{dollars(hourly * served.instances)} an hour"
+    return f"Serving takes {served.instances} {served.instance_type}, {cost}."
 
 
 def _by_column(slices: Iterable[SliceError]) -> Iterator[tuple[str, list[SliceError]]]:
