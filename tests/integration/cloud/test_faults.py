@@ -16,6 +16,9 @@ from tests.integration.cloud.account import Account, until
 
 ONCE = Config(retries={"total_max_attempts": 1})
 ECHO = "def handler(event, context):\n    return event\n"
+SLOW_ECHO = (
+    "import time\ndef handler(event, context):\n    time.sleep(1)\n    return event\n"  # a kill comes before its end
+)
 WRITER = """
 import tempfile
 def handler(event, context):
@@ -166,7 +169,7 @@ TASK_ERRORS = {
 
 @pytest.mark.parametrize("kind", TASK_ERRORS)
 def test_a_task_fails_with_the_name_that_step_functions_gives_it(account: Account, kind: Kind) -> None:
-    function, mark = account.function(ECHO), uuid4().hex
+    function, mark = account.function(SLOW_ECHO if kind is Kind.KILLED else ECHO), uuid4().hex
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",

@@ -144,7 +144,7 @@ def test_a_stop_may_be_answered(start: Started) -> None:
     container = start("""
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(0)))
-        print("ready")
+        sys.stdout.write("ready\\n")  # in one piece, which no signal divides
         time.sleep(60)
     """)
     until(lambda: "ready" in container.tail(100))
