@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ratchet.adapters import csv_look
-from ratchet.adapters.csv_look import Look, Stretch, look
-from ratchet.adapters.upload_file import CHUNK, FileRejected, not_utf8
+from ratchet.adapters.csv_look import CHUNK, Look, Stretch, look
+from ratchet.adapters.upload_file import FileRejected, not_utf8
 from ratchet.domain import file_findings
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import ValidationBrokenError

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratchet.adapters import csv_file
 from ratchet.adapters.csv_file import Header, Rewritten, check_columns
+from ratchet.adapters.csv_look import CHUNK
 from ratchet.adapters.csv_shape import MAX_VALUE, Piece, Shape, measure
-from ratchet.adapters.upload_file import CHUNK, FileRejected, check_text
+from ratchet.adapters.upload_file import FileRejected, check_text
 from ratchet.domain import file_findings
 from ratchet.domain.contract_sql import Part, Unit, identifier, literal, needed_columns, no_value, read_as
 from ratchet.domain.data_contract import DataSection

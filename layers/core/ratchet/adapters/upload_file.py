@@ -7,12 +7,12 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ratchet.adapters.csv_look import CHUNK
 from ratchet.contracts.base import Finding
 from ratchet.domain import file_findings
 from ratchet.domain.data_contract import DataSection
 from ratchet.domain.errors import UploadTooLargeError
 
-CHUNK = 1 << 18  # larger blocks leave the processor's cache, and each is memory that the system has to clear
 _HEAD = 1 << 16
 _FEW_NULS = 8  # so many are a defect in a text; more are no text
 # A gzip file that unpacks to more than both of these is no data.
